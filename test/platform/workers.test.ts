@@ -66,10 +66,7 @@ test('errors arrive as what they were', async () => {
     });
     await assert.rejects(pool.run({ do: 'system error' }), { code: 'EBADF' });
     await assert.rejects(pool.run({ do: 'return a function' }), /could not be cloned/);
-    assert.equal(
-      await pool.run({ do: 'hash', fd: openSync('/dev/null', 'r') }),
-      createHash('sha256').digest('hex'),
-    );
+    assert.deepEqual(await pool.run({ do: 'environment' }), {});
   });
 });
 
