@@ -1,0 +1,31 @@
+/** The program's entry: the command line in, an exit code out. */
+
+import { EXIT } from './base/errors.ts';
+import { describeFailure, runCommand } from './commands/run-command.ts';
+import { COMMANDS } from './commands/table.ts';
+import {
+  exitProcess,
+  onUncaught,
+  openEndSignals,
+  processArguments,
+  processEnvironment,
+} from './platform/process.ts';
+import { standardError, standardOutput } from './platform/terminal.ts';
+
+async function main(): Promise<void> {
+  const environment = processEnvironment();
+  const typed = processArguments();
+  const readerGone = new AbortController();
+  const out = standardOutput(environment, () => readerGone.abort(new Error('the reader has gone')));
+  const err = standardError(environment);
+  onUncaught((error) => {
+    void err
+      .write(describeFailure(typed[0] ?? '', error, typed.includes('--verbose')))
+      .then(() => exitProcess(EXIT.internal));
+  });
+  const signal = AbortSignal.any([openEndSignals().signal, readerGone.signal]);
+  const exitCode = await runCommand(typed, { commands: COMMANDS, environment, out, err, signal });
+  exitProcess(exitCode);
+}
+
+void main();
