@@ -1,0 +1,150 @@
+/** Records over a byte stream: what both the handshake and the established channel read from and write to. */
+
+import { peerError } from '../../base/errors.ts';
+import type { ByteStream } from '../../base/stream.ts';
+import { ALERT, type Alert, AlertReceivedError, decodeAlert, encodeAlert, TlsError } from './alert.ts';
+import {
+  CONTENT,
+  type ContentType,
+  HEADER_BYTES,
+  MAX_CONTENT_BYTES,
+  RecordDeframer,
+  type TlsRecord,
+  writeHeader,
+} from './record.ts';
+import type { RecordOpener, RecordSealer } from './record-protection.ts';
+
+/** A peer may send records without content and warnings, but has no reason to send many. */
+const MAX_EMPTY_RECORDS_IN_A_ROW = 32;
+const MAX_WARNINGS = 16;
+
+export class RecordLayer {
+  readonly stream: ByteStream;
+  readonly #deframer = new RecordDeframer();
+  #opener: RecordOpener | undefined;
+  #sealer: RecordSealer | undefined;
+  #emptyInARow = 0;
+  #warnings = 0;
+  #closedByPeer = false;
+
+  /** @param first what was already read from the stream */
+  constructor(stream: ByteStream, first: Uint8Array) {
+    this.stream = stream;
+    this.#deframer.push(first);
+  }
+
+  /** The other side said close_notify. */
+  get closedByPeer(): boolean {
+    return this.#closedByPeer;
+  }
+
+  /** From now on what comes is decrypted. */
+  openWith(opener: RecordOpener): void {
+    this.#opener = opener;
+  }
+
+  /** From now on what goes is encrypted. */
+  sealWith(sealer: RecordSealer): void {
+    this.#sealer = sealer;
+  }
+
+  /**
+   * The content of the next record that is already here, without waiting; never an alert, and empty only for
+   * application data. Undefined: `fill`, or nothing more will come (`closedByPeer`).
+   */
+  take(): TlsRecord | undefined {
+    while (!this.#closedByPeer) {
+      const record = this.#deframer.next(this.#opener !== undefined);
+      if (record === undefined) return undefined;
+      const body = this.#opener === undefined ? record.body : this.#opener.open(record);
+      if (body.length === 0) this.#countEmpty(record.type);
+      else this.#emptyInARow = 0;
+      if (record.type !== CONTENT.alert) return { type: record.type, body };
+      this.#alert(body);
+    }
+    return undefined;
+  }
+
+  /** Waits for more bytes; false at the stream's end. */
+  async fill(): Promise<boolean> {
+    const chunk = await this.stream.read();
+    if (chunk === null) return false;
+    this.#deframer.push(chunk);
+    return true;
+  }
+
+  /** The next record of a handshake, in which neither side may stop. */
+  async next(): Promise<TlsRecord> {
+    for (;;) {
+      const record = this.take();
+      if (record !== undefined) return record;
+      if (this.#closedByPeer || !(await this.fill()))
+        throw peerError(
+          'channel.closed_early',
+          'the other side closed the connection during the TLS handshake',
+        );
+    }
+  }
+
+  /** The wire form of some content, cut into as many records as it takes. */
+  seal(type: ContentType, content: Uint8Array): Uint8Array {
+    const records = Math.max(1, Math.ceil(content.length / MAX_CONTENT_BYTES));
+    const last = content.length - (records - 1) * MAX_CONTENT_BYTES;
+    const out = new Uint8Array(
+      (records - 1) * this.#sealedLength(MAX_CONTENT_BYTES) + this.#sealedLength(last),
+    );
+    let offset = 0;
+    for (let record = 0; record < records; record++) {
+      const from = record * MAX_CONTENT_BYTES;
+      offset = this.#sealOne(type, content.subarray(from, from + MAX_CONTENT_BYTES), out, offset);
+    }
+    return out;
+  }
+
+  /** Starts to send an alert. A stream that fails is not worth a second error. */
+  async sendAlert(alert: Alert): Promise<void> {
+    try {
+      await this.stream.write(this.seal(CONTENT.alert, encodeAlert(alert)));
+    } catch {
+      // Whoever reads from the stream hears of it.
+    }
+  }
+
+  #sealedLength(contentLength: number): number {
+    return this.#sealer?.sealedLength(contentLength) ?? HEADER_BYTES + contentLength;
+  }
+
+  #sealOne(type: ContentType, content: Uint8Array, out: Uint8Array, offset: number): number {
+    if (this.#sealer !== undefined) return this.#sealer.seal(type, content, out, offset);
+    writeHeader(out, offset, type, content.length);
+    out.set(content, offset + HEADER_BYTES);
+    return offset + HEADER_BYTES + content.length;
+  }
+
+  #countEmpty(type: ContentType): void {
+    this.#emptyInARow += 1;
+    // RFC 5246, 6.2.1: only application data may be empty.
+    if (type !== CONTENT.applicationData || this.#emptyInARow > MAX_EMPTY_RECORDS_IN_A_ROW)
+      throw new TlsError(
+        ALERT.unexpectedMessage,
+        'tls.empty_record',
+        'the other side sends empty TLS records',
+      );
+  }
+
+  #alert(body: Uint8Array): void {
+    const alert = decodeAlert(body);
+    if (alert.description === ALERT.closeNotify) {
+      this.#closedByPeer = true;
+      return;
+    }
+    if (alert.fatal) throw new AlertReceivedError(alert.description);
+    this.#warnings += 1;
+    if (this.#warnings > MAX_WARNINGS)
+      throw new TlsError(
+        ALERT.unexpectedMessage,
+        'tls.warnings',
+        'the other side sends too many TLS warnings',
+      );
+  }
+}
