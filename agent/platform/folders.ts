@@ -1,7 +1,9 @@
 /** Where things lie on this machine: systemd's variables first, then the XDG Base Directory rules. */
 
+import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+import { environmentError, errorCode } from '../base/errors.ts';
 import type { Environment } from './process.ts';
 
 /**
@@ -28,4 +30,20 @@ export function configurationFiles(environment: Environment): readonly string[] 
 function xdgFolder(environment: Environment, variable: string, underHome: string): string {
   const given = environment[variable];
   return given !== undefined && isAbsolute(given) ? given : join(homedir(), underHome);
+}
+
+/**
+ * A file that somebody wrote by hand, whole; undefined when there is none.
+ * @throws SkylarkError (environment) `file.unreadable`.
+ */
+export function readTextFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw environmentError('file.unreadable', `${path} can't be read (${code ?? 'unknown reason'})`, {
+      cause,
+    });
+  }
 }

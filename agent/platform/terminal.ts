@@ -29,7 +29,7 @@ export function standardError(environment: Environment): Output {
 
 /** Exported for tests; everyone else wants one of the two above. */
 export function openOutput(
-  stream: NodeJS.WriteStream,
+  stream: NodeJS.WriteStream & { readonly fd: number },
   environment: Environment,
   onReaderGone: () => void,
 ): Output {

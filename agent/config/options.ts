@@ -1,0 +1,150 @@
+/**
+ * Every option, declared once: from here come the type of `Configuration`, the errors, the reference in `docs/` and the
+ * example file (`npm run docs`). Adding an option is adding an entry. Only what has an effect is declared.
+ */
+
+import {
+  address,
+  choice,
+  duration,
+  flag,
+  integer,
+  list,
+  type Option,
+  required,
+  tables,
+  text,
+  Unfit,
+} from './option.ts';
+
+const MINUTE = 60_000;
+
+/** Versions of the secure channel that this program speaks. */
+const CHANNEL_VERSIONS: readonly unknown[] = [1];
+
+export const OPTIONS = {
+  name: text(
+    { max: 64 },
+    {
+      text: 'What this device is called where people see it: in the peer lists of other members, and on its pages.',
+      default: undefined,
+      otherwise: "the machine's host name",
+      example: '"Music room piano"',
+    },
+  ),
+
+  listen: address({
+    text: 'Address and port for connections from other members of a club.',
+    default: undefined,
+    otherwise: 'a free port on all addresses, kept while the daemon runs',
+    example: '"0.0.0.0:49221"',
+  }),
+
+  'discovery.lan': flag({
+    text: 'Find members in the local network by broadcast, and be found. Without it only remembered and given addresses are tried.',
+    default: true,
+    example: 'false',
+  }),
+
+  'discovery.lan_port': integer(
+    { min: 1, max: 65_535 },
+    {
+      text: 'UDP port of the broadcasts. All members of a club need the same.',
+      default: 60_106,
+      example: '60106',
+    },
+  ),
+
+  'directory.rescan_period': duration(
+    { min: MINUTE, max: 7 * 24 * 60 * MINUTE },
+    {
+      text: 'How often a share is read through for changes that watching it has missed.',
+      default: 60 * MINUTE,
+      example: '"6h"',
+    },
+  ),
+
+  'security.channel_versions': list(
+    {
+      text: 'Versions of the secure channel that are offered and accepted, the preferred one first. 1 is TLS-SRP.',
+      default: [1],
+      example: '[1]',
+    },
+    'list of versions',
+    (version) => {
+      if (CHANNEL_VERSIONS.includes(version)) return Number(version);
+      throw new Unfit(
+        `this version of Skylark speaks channel version ${CHANNEL_VERSIONS.join(', ')} and no other`,
+      );
+    },
+  ),
+
+  'security.guesses_per_hour': integer(
+    { min: 1, max: 1_000 },
+    {
+      text: 'Wrong access codes that are answered in an hour, for each code. Then there is silence for an hour.',
+      default: 20,
+      example: '5',
+    },
+  ),
+
+  'bridge.device': tables(
+    {
+      text: 'A device whose recordings become files of a share, over a serial port or TCP. One such table for each device.',
+      example: `source = "serial:/dev/serial/by-id/usb-Piano_1-if00?baud=1000000"
+driver = "skylink"
+share = "Music"
+folder = "piano"`,
+    },
+    {
+      source: text(
+        { max: 1_024 },
+        {
+          text: 'Where the device is: `serial:/dev/...?baud=N`, preferably a path under `/dev/serial/by-id`, or `tcp://HOST:PORT`.',
+          ...required,
+          example: '"tcp://127.0.0.1:5000"',
+        },
+      ),
+      driver: choice(['skylink'], {
+        text: "The device's protocol.",
+        default: 'skylink',
+        example: '"skylink"',
+      }),
+      share: text(
+        { max: 255 },
+        { text: 'Name of the share that the files go to.', ...required, example: '"Music"' },
+      ),
+      folder: text(
+        { max: 1_024 },
+        {
+          text: 'Folder inside the share. It is made when needed.',
+          default: undefined,
+          otherwise: "the share's own folder",
+          example: '"piano"',
+        },
+      ),
+    },
+  ),
+
+  'log.level': choice(['debug', 'info', 'warn', 'error'], {
+    text: 'Least severe messages that are logged.',
+    default: 'info',
+    example: '"debug"',
+  }),
+
+  'log.format': choice(['text', 'json'], {
+    text: 'Lines for people, or a JSON object in each line.',
+    default: 'text',
+    example: '"json"',
+  }),
+} satisfies Readonly<Record<string, Option<unknown>>>;
+
+/** The values by the options' names: `configuration['discovery.lan']`. */
+export type Configuration = {
+  readonly [Name in keyof typeof OPTIONS]: (typeof OPTIONS)[Name] extends Option<infer T> ? T : never;
+};
+
+export type OptionName = keyof typeof OPTIONS;
+
+/** Environment variables that begin with SKYLARK_ and are no options. */
+export const OTHER_VARIABLES: readonly string[] = ['SKYLARK_REQUIRE_PEERS'];
