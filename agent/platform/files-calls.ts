@@ -44,11 +44,16 @@ export function factsOf(stats: BigIntStats): FileFacts {
     dev: stats.dev,
     ino: stats.ino,
     size: stats.size,
-    mtimeNs: stats.mtimeNs,
-    ctimeNs: stats.ctimeNs,
+    mtimeNs: clampTime(stats.mtimeNs),
+    ctimeNs: clampTime(stats.ctimeNs),
     mode: mode & 0o7777,
     links: Number(stats.nlink),
   };
+}
+
+/** Into 64 bits, as databases hold it: up to the year 2262. */
+function clampTime(ns: bigint): bigint {
+  return ns === BigInt.asIntN(64, ns) ? ns : ns < 0n ? -(2n ** 63n) : 2n ** 63n - 1n;
 }
 
 /** What tells a changed file from an unchanged one. A change of mode or owner shows in the time of the inode. */

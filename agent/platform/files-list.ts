@@ -4,7 +4,7 @@ import fs, { type Dir } from 'node:fs';
 import { fromUtf8 } from '../base/bytes.ts';
 import { type FileFacts, isAbsent, lstat, lstatSync } from './files-calls.ts';
 import type { DirectoryHandle } from './files-directories.ts';
-import { STATE_FOLDER, TEMPORARY_SUFFIX } from './files-temporary.ts';
+import { isOwnName } from './files-names.ts';
 
 /** Entries in a batch. */
 const BATCH = 256;
@@ -59,7 +59,7 @@ async function look(handle: DirectoryHandle, raw: readonly string[]): Promise<Li
   for (const bytes of raw) {
     const name = decodeName(bytes);
     if (name === undefined) entries.push({ name, shown: Buffer.from(bytes, 'latin1').toString('utf8') });
-    else if (!isOurs(handle.path, name)) names.push(name);
+    else if (!isOwnName(name)) names.push(name);
   }
   const start = performance.now();
   let next = 0;
@@ -112,8 +112,4 @@ export function decodeName(latin1: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function isOurs(directory: string, name: string): boolean {
-  return name.endsWith(TEMPORARY_SUFFIX) || (name === STATE_FOLDER && directory === '/');
 }

@@ -30,12 +30,9 @@ import {
   nameOf,
   parentOf,
 } from './files-directories.ts';
+import { STATE_FOLDER, TEMPORARY_SUFFIX } from './files-names.ts';
 import { type Expected, takePlace } from './files-rename.ts';
 
-/** Our own hidden folder in the root of every share: marker, temporary files, archive. Never synced, never listed. */
-export const STATE_FOLDER = '.clearskies';
-/** Ends the name of every temporary file; the drafts' own, so that other agents on the same folder pass them over too. */
-export const TEMPORARY_SUFFIX = '.!clearsky';
 const TEMPORARY_FOLDER = `/${STATE_FOLDER}/tmp`;
 /** Up to here a write goes straight to the page cache, which is faster than the way over another thread. */
 const SMALL_WRITE = 65_536;

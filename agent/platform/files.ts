@@ -46,9 +46,9 @@ export type { FileFacts, FileKind, KnownFile } from './files-calls.ts';
 export { sameFacts } from './files-calls.ts';
 export { nameOf, parentOf } from './files-directories.ts';
 export type { ListedEntry } from './files-list.ts';
+export { foldName, isOwnName, STATE_FOLDER, TEMPORARY_SUFFIX } from './files-names.ts';
 export type { Expected } from './files-rename.ts';
 export type { CommitOptions, Temporary, TemporaryOptions } from './files-temporary.ts';
-export { STATE_FOLDER, TEMPORARY_SUFFIX } from './files-temporary.ts';
 export type { DirectoryWatch, WatchListener } from './files-watch.ts';
 
 /** A regular file, open for reading. Nobody is kept from changing, renaming or deleting it. */
