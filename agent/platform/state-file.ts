@@ -57,7 +57,7 @@ export interface Section<T> {
   readonly value: T;
   /**
    * Replaces the value by what `change` makes of it; resolves once that is on disk. Calls that come while a write is
-   * under way are written together, in order.
+   * under way are written together, in order. Nothing is written if `change` returns what it was given.
    * @throws what `change` threw; SkylarkError (environment) `state.write_failed`, and then nothing has changed.
    */
   update(change: (value: T) => T): Promise<void>;
@@ -126,7 +126,11 @@ class OpenStateFile<T> implements StateFile<T> {
       get value() {
         return whole.value[key];
       },
-      update: (change) => this.update((value) => ({ ...value, [key]: change(value[key]) })),
+      update: (change) =>
+        this.update((value) => {
+          const part = change(value[key]);
+          return part === value[key] ? value : { ...value, [key]: part };
+        }),
     };
   }
 
