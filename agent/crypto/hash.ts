@@ -12,6 +12,23 @@ export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   return digest('sha256', parts);
 }
 
+/** SHA-256 of bytes that come in pieces. */
+export interface RunningHash {
+  update(bytes: Uint8Array): void;
+  /** 32 bytes. Ends it. */
+  digest(): Uint8Array;
+}
+
+export function openSha256(): RunningHash {
+  const hash = createHash('sha256');
+  return {
+    update(bytes) {
+      hash.update(bytes);
+    },
+    digest: () => plain(hash.digest()),
+  };
+}
+
 /** A message authentication code under one key: the parts are authenticated as if they were joined. */
 export type Mac = (...parts: readonly Uint8Array[]) => Uint8Array;
 

@@ -26,13 +26,19 @@ export interface AnchoredDirectory {
 
 export interface AnchoredFile {
   readonly fd: number;
+  /** As they were when it was opened. */
   readonly facts: FileFacts;
+  /** Fills `target` from `position` as far as the file goes; the number of bytes read. @throws `files.*`. */
+  read(target: Uint8Array, position: number): number;
+  /** As they are now. */
+  look(): FileFacts;
+  close(): void;
 }
 
 export interface AnchoredDirectories {
   /** @throws `files.*`. */
   directory(path: string): AnchoredDirectory;
-  /** A regular file, for reading; the caller closes its `fd`. @throws `files.symlink`, `files.not_a_file`, other `files.*`. */
+  /** A regular file, for reading; the caller closes it. @throws `files.symlink`, `files.not_a_file`, other `files.*`. */
   openFile(path: string): AnchoredFile;
   close(): void;
 }
@@ -114,8 +120,42 @@ function openRegular(target: string, path: string): AnchoredFile {
         `${JSON.stringify(path)} is no regular file`,
       );
     const fd = fs.openSync(`/proc/self/fd/${named}`, O_RDONLY | O_NONBLOCK);
-    return { fd, facts: factsOf(fs.fstatSync(fd, { bigint: true })) };
+    return new ReadableFile(path, fd, factsOf(fs.fstatSync(fd, { bigint: true })));
   } finally {
     fs.closeSync(named);
+  }
+}
+
+class ReadableFile implements AnchoredFile {
+  readonly fd: number;
+  readonly facts: FileFacts;
+  readonly #path: string;
+
+  constructor(path: string, fd: number, facts: FileFacts) {
+    this.#path = path;
+    this.fd = fd;
+    this.facts = facts;
+  }
+
+  read(target: Uint8Array, position: number): number {
+    try {
+      let filled = 0;
+      while (filled < target.length) {
+        const count = fs.readSync(this.fd, target, filled, target.length - filled, position + filled);
+        if (count === 0) break;
+        filled += count;
+      }
+      return filled;
+    } catch (thrown) {
+      throw fileError('read', this.#path, thrown);
+    }
+  }
+
+  look(): FileFacts {
+    return factsOf(fs.fstatSync(this.fd, { bigint: true }));
+  }
+
+  close(): void {
+    fs.closeSync(this.fd);
   }
 }
