@@ -50,6 +50,7 @@ export { foldName, isOwnName, STATE_FOLDER, TEMPORARY_SUFFIX } from './files-nam
 export type { Expected } from './files-rename.ts';
 export type { CommitOptions, Temporary, TemporaryOptions } from './files-temporary.ts';
 export type { DirectoryWatch, WatchListener } from './files-watch.ts';
+export { onWatchOverflow } from './files-watch.ts';
 
 /** A regular file, open for reading. Nobody is kept from changing, renaming or deleting it. */
 export interface OpenFile {
