@@ -106,7 +106,7 @@ test('the examples of core.md are read', () => {
     // The draft announces 82 for this one, which has more: its lengths are not to be trusted everywhere.
     utf8(`m${pretty.length}${pretty}\n`),
     utf8(`s27:64{"type":"foo","arg":"bar"}\n${signature}\n`),
-    utf8('!45{"type":"file_data","path":"test/file.txt"}\n'),
+    utf8('!44{"type":"file_data","path":"test/file.txt"}\n'),
     utf8('45\nThis is just text, but could be binary data!\n25\nThis is more binary data\n0\n'),
     utf8(
       `$27:64{"type":"foo","arg":"bar"}\n${signature}\n40\nAnother example of possibly binary data\n\n0\n`,
