@@ -109,7 +109,7 @@ function checkName({ path }: SourceFile): Problem[] {
 
 function checkLength({ path, text }: SourceFile): Problem[] {
   const lines = text.split('\n').length - (text.endsWith('\n') ? 1 : 0);
-  if (lines <= LONGEST_FILE || path in LONGER) return [];
+  if (lines <= LONGEST_FILE || Object.hasOwn(LONGER, path)) return [];
   return [
     {
       file: path,

@@ -21,17 +21,17 @@ export interface Surroundings {
 }
 
 /** What people try first, before they know that these are commands. */
-const ALIASES: Readonly<Record<string, string>> = {
-  '--help': 'help',
-  '-h': 'help',
-  '--version': 'version',
-  '-V': 'version',
-};
+const ALIASES: ReadonlyMap<string, string> = new Map([
+  ['--help', 'help'],
+  ['-h', 'help'],
+  ['--version', 'version'],
+  ['-V', 'version'],
+]);
 
 /** Runs what was typed (without the program's name). Never throws; what failed is told on stderr. @returns the exit code. */
 export async function runCommand(typed: readonly string[], surroundings: Surroundings): Promise<number> {
   const [first = 'help', ...rest] = typed;
-  const name = ALIASES[first] ?? first;
+  const name = ALIASES.get(first) ?? first;
   const logs: OpenLogSink[] = [];
   let verbose = rest.includes('--verbose');
   try {

@@ -99,16 +99,7 @@ function readTable(
 function readSetting(source: string, name: string, typed: string, values: Map<string, unknown>): void {
   const option = DECLARED.get(name);
   if (option === undefined) throw unknownOption(source, name);
-  const value = option.isPlainText
-    ? typed
-    : parseToml(`value = ${typed}`, () =>
-        problem(
-          'config.syntax',
-          source,
-          `${quoted(typed)} can't be read; it must be ${option.type}, as in TOML`,
-        ),
-      ).value;
-  if (value === undefined) throw problem('config.syntax', source, `${quoted(typed)} is no value`);
+  const value = option.isPlainText ? typed : readTomlValue(source, typed, option.type);
   values.set(
     name,
     decode(option, name, value, () => source),
@@ -135,6 +126,14 @@ function decode(
       thrown.remedy,
     );
   }
+}
+
+function readTomlValue(source: string, typed: string, type: string): Plain {
+  const unreadable = () =>
+    problem('config.syntax', source, `${quoted(typed)} can't be read; it must be ${type}, as in TOML`);
+  const { value, ...others } = parseToml(`value = ${typed}`, unreadable);
+  if (value === undefined || Object.keys(others).length > 0) throw unreadable();
+  return value;
 }
 
 function unknownOption(where: string, name: string): SkylarkError {

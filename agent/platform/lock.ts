@@ -12,6 +12,9 @@ export interface Lock {
   close(): void;
 }
 
+/** A database that nobody refers to would be collected, and its lock with it. */
+const held = new Set<DatabaseSync>();
+
 /** SQLite's own result code for a lock that someone else has. */
 const SQLITE_BUSY = 5;
 
@@ -24,18 +27,17 @@ export function openLock(file: string): Lock {
   try {
     database = new DatabaseSync(file, { timeout: 0 });
     // Reads and writes nothing: the file may be empty for ever.
-    database.exec('PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE');
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
   } catch (cause) {
     database?.close();
     if (isBusy(cause)) throw takenError(file);
     throw environmentError('lock.failed', `${file} can't be locked`, { cause });
   }
-  const held = database;
-  let isOpen = true;
+  const locked = database;
+  held.add(locked);
   return {
     close: () => {
-      if (isOpen) held.close();
-      isOpen = false;
+      if (held.delete(locked)) locked.close();
     },
   };
 }

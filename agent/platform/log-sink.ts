@@ -67,7 +67,7 @@ function asText(entry: LogEntry, time: string | undefined, colour: boolean): str
     ...(time === undefined ? [] : [paint('90', time)]),
     paint(COLOUR[entry.level], entry.level.padEnd(5)),
     ...(entry.scope === '' ? [] : [paint('36', entry.scope)]),
-    masked(printable(entry.message, LONGEST_MESSAGE)),
+    shown(entry.message, LONGEST_MESSAGE),
   ];
   for (const [name, value] of fieldsOf(entry))
     parts.push(`${paint('90', `${printable(name, 64)}=`)}${quotedIfNeeded(textOf(name, value))}`);
@@ -86,7 +86,7 @@ function asJson(entry: LogEntry, time: string): string {
     time,
     level: entry.level,
     scope: entry.scope,
-    message: masked(printable(entry.message, LONGEST_MESSAGE)),
+    message: shown(entry.message, LONGEST_MESSAGE),
     ...(Object.keys(fields).length > 0 ? { fields } : {}),
   });
   return line;
@@ -109,7 +109,7 @@ function fieldsOf(entry: LogEntry): [string, LogValue][] {
 /** Escaped, cut, and without secrets. */
 function textOf(name: string, value: LogValue): string {
   if (value instanceof Secret) return '[redacted]';
-  if (value instanceof Error) return masked(printable(errorText(value), LONGEST_MESSAGE));
+  if (value instanceof Error) return shown(errorText(value), LONGEST_MESSAGE);
   if (Array.isArray(value)) {
     const shown = (value as readonly LogValue[])
       .slice(0, MOST_ELEMENTS)
@@ -119,7 +119,7 @@ function textOf(name: string, value: LogValue): string {
   }
   const text = String(value);
   if (SECRET_NAME.test(name) && KEY_MATERIAL.test(text)) return '[redacted]';
-  return masked(printable(text, LONGEST_VALUE));
+  return shown(text, LONGEST_VALUE);
 }
 
 /** The message with its remedy and causes; where it happened, too, when it is our own mistake. */
@@ -140,11 +140,13 @@ const SECRET_NAME = /secret|passw|phrase|private|token|seed|psk|(^|_)key$/i;
 const KEY_MATERIAL = /[0-9a-f]{32}/i;
 
 /**
- * An access code as it is written or pasted: SYNC74, then groups of letters and digits. Longer than needed rather than
- * shorter: what stands right behind a code may be hidden with it.
+ * An access code as it is written or pasted: SYNC74, then letters and digits, with single separators between. Longer than
+ * needed rather than shorter: what stands right behind a code may be hidden with it.
  */
-const ACCESS_CODE = /sync7[0-9a-z]?(?:[ \-_.]?[0-9a-z]){10,28}/gi;
+const ACCESS_CODE =
+  /sync7[0-9a-z]?(?:[\s\-_.\u00ad\u2010-\u2015\u2212\u200b-\u200d\u2060\ufeff]?[0-9a-z]){10,28}/gi;
 
-function masked(text: string): string {
-  return text.replace(ACCESS_CODE, '[redacted]');
+/** Masked before it is escaped and cut: half a code in two lines is still half a secret. */
+function shown(text: string, longest: number): string {
+  return printable(text.slice(0, 16 * longest).replace(ACCESS_CODE, '[redacted]'), longest);
 }
