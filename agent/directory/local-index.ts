@@ -89,6 +89,10 @@ export interface LocalIndex {
   /** At most `limit` rows with the mark, in the order of insertion, after the row `after`. */
   marked(mark: Mark, after: bigint, limit: number): { readonly id: bigint; readonly row: IndexRow }[];
   countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint };
+  /** How many files are marked as gone and do not lie under another name that is still to be examined. */
+  countLost(): number;
+  /** Whether the inode lies under another path that is still to be examined: the row may have moved there. */
+  mayHaveMoved(row: IndexRow): boolean;
 
   /** A fact about the share that must survive a restart (the identity of its marker). */
   setting(name: string): string | undefined;
@@ -368,7 +372,9 @@ class SqliteIndex implements LocalIndex {
 
   setMark(path: string, mark: Mark): void {
     this.#sqlite
-      .prepare('UPDATE directory_file SET mark = ? WHERE share = ? AND parent = ? AND name = ?')
+      .prepare(
+        'UPDATE directory_file SET mark = ?1 WHERE share = ?2 AND parent = ?3 AND name = ?4 AND mark <> ?1',
+      )
       .run(MARKS.indexOf(mark), this.#share, ...split(path));
   }
 
@@ -404,6 +410,33 @@ class SqliteIndex implements LocalIndex {
       )
       .get(this.#share, MARKS.indexOf(mark));
     return { files: Number(row?.files ?? 0n), bytes: row?.bytes ?? 0n };
+  }
+
+  countLost(): number {
+    const row = this.#sqlite
+      .prepare<{ count: bigint }>(
+        `SELECT count(*) AS count FROM directory_file AS f
+         WHERE share = ? AND mark = ? AND mark <> 0 AND directory = 0 AND NOT EXISTS (
+           SELECT 1 FROM directory_file AS t WHERE t.ino = f.ino AND t.share = f.share AND t.mark = ? AND t.uuid IS NULL)`,
+      )
+      .get(this.#share, MARKS.indexOf('gone'), MARKS.indexOf('examine'));
+    return Number(row?.count ?? 0n);
+  }
+
+  mayHaveMoved(row: IndexRow): boolean {
+    return (
+      this.#sqlite
+        .prepare(
+          `SELECT 1 FROM directory_file
+           WHERE ino = ? AND share = ? AND mark = ? AND uuid IS NULL AND directory = ? LIMIT 1`,
+        )
+        .get(
+          BigInt.asIntN(64, row.ino),
+          this.#share,
+          MARKS.indexOf('examine'),
+          row.kind === 'directory' ? 1 : 0,
+        ) !== undefined
+    );
   }
 
   setting(name: string): string | undefined {

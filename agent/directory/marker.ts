@@ -84,7 +84,7 @@ async function readMarker(root: ShareRoot): Promise<string | undefined> {
 function decodeMarker(bytes: Uint8Array): string | undefined {
   try {
     const json = parseJson(fromUtf8(bytes), { depth: 2 });
-    const id = isJsonObject(json) ? json['share'] : undefined;
+    const id = isJsonObject(json) ? json.share : undefined;
     return typeof id === 'string' && /^[0-9a-f]{32}$/.test(id) ? id : undefined;
   } catch (thrown) {
     if (thrown instanceof SkylarkError) return undefined;
