@@ -1,0 +1,143 @@
+/** The folder of a share, through the anchored and atomic file access that all of the agent uses. */
+
+import { internalError } from '../agent/base/errors.ts';
+import type { FileFacts, ShareRoot, Temporary } from '../agent/platform/files.ts';
+import type { IncomingFile, PlacedFile, ShareFolder } from './share-folder.ts';
+
+export interface FolderWriterOptions {
+  readonly root: ShareRoot;
+  /** Within the share, with one leading slash; `/` is the share itself. Made when the first file comes. */
+  readonly folder: string;
+  /** Tells this device's unfinished file from others in the share: letters, digits, dashes, at most 150. */
+  readonly label: string;
+  /** Permission bits of files. Default 0o644; folders get the matching x bits. */
+  readonly mode?: number;
+}
+
+const READ_PIECE = 65_536;
+
+export function openFolderWriter(options: FolderWriterOptions): ShareFolder {
+  return new FolderWriter(options);
+}
+
+/** What was seen, with what is needed to notice any change since. */
+class Seen implements PlacedFile {
+  readonly facts: FileFacts;
+  constructor(facts: FileFacts) {
+    this.facts = facts;
+  }
+  get kind(): PlacedFile['kind'] {
+    return this.facts.kind === 'file' ? 'file' : 'other';
+  }
+  get size(): number {
+    return Number(this.facts.size);
+  }
+  get mtimeNs(): bigint {
+    return this.facts.mtimeNs;
+  }
+}
+
+class FolderWriter implements ShareFolder {
+  readonly #root: ShareRoot;
+  readonly #folder: string;
+  readonly #label: string;
+  readonly #mode: number;
+
+  constructor({ root, folder, label, mode = 0o644 }: FolderWriterOptions) {
+    this.#root = root;
+    this.#folder = folder === '/' ? '' : folder;
+    this.#label = `bridge-${label}`;
+    this.#mode = mode;
+  }
+
+  async look(path: string): Promise<PlacedFile | undefined> {
+    const facts = await this.#root.look(this.#folder + path);
+    return facts && new Seen(facts);
+  }
+
+  async *read(path: string): AsyncGenerator<Uint8Array, void> {
+    const file = await this.#root.openFile(this.#folder + path);
+    try {
+      for (let position = 0n; ; ) {
+        const piece = new Uint8Array(READ_PIECE);
+        const length = await file.read(piece, position);
+        if (length === 0) return;
+        yield piece.subarray(0, length);
+        position += BigInt(length);
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  async begin(): Promise<IncomingFile> {
+    // Under one label, so that what a crash left behind is used up by the next file and never piles up.
+    const temporary = await this.#root.openTemporary(this.#label, { resume: true });
+    try {
+      await temporary.resize(0n);
+    } catch (thrown) {
+      await temporary.discard();
+      throw thrown;
+    }
+    return new Incoming(temporary, (path, mtimeNs, seen) => this.#commit(temporary, path, mtimeNs, seen));
+  }
+
+  async move(from: string, to: string, seen: PlacedFile): Promise<PlacedFile> {
+    await this.#makeParents(to);
+    return new Seen(await this.#root.move(this.#folder + from, this.#folder + to, factsOf(seen)));
+  }
+
+  async remove(path: string, seen: PlacedFile): Promise<void> {
+    await this.#root.removeFile(this.#folder + path, factsOf(seen));
+  }
+
+  async #commit(
+    temporary: Temporary,
+    path: string,
+    mtimeNs: bigint,
+    seen: PlacedFile | undefined,
+  ): Promise<PlacedFile> {
+    await this.#makeParents(path);
+    const expected = seen === undefined ? 'absent' : factsOf(seen);
+    const facts = await temporary.commit(this.#folder + path, { mode: this.#mode, mtimeNs, expected });
+    return new Seen(facts);
+  }
+
+  async #makeParents(path: string): Promise<void> {
+    const components = (this.#folder + path).split('/').slice(1, -1);
+    let parent = '';
+    for (const component of components) {
+      parent += `/${component}`;
+      await this.#root.makeDirectory(parent, this.#mode | ((this.#mode & 0o444) >> 2));
+    }
+  }
+}
+
+class Incoming implements IncomingFile {
+  readonly #temporary: Temporary;
+  readonly commit: IncomingFile['commit'];
+  #length = 0n;
+
+  constructor(temporary: Temporary, commit: IncomingFile['commit']) {
+    this.#temporary = temporary;
+    this.commit = commit;
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    await this.#temporary.write(bytes, this.#length);
+    this.#length += BigInt(bytes.length);
+  }
+
+  async abort(): Promise<void> {
+    try {
+      await this.#temporary.discard();
+    } catch {
+      // What can't be removed is used up by the next file.
+    }
+  }
+}
+
+function factsOf(seen: PlacedFile): FileFacts {
+  if (seen instanceof Seen) return seen.facts;
+  throw internalError('bridge.seen_elsewhere', 'a file was not seen by this folder');
+}

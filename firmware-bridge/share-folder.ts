@@ -1,0 +1,33 @@
+/** What the mirror needs of the folder of a share that it fills. Paths have one leading slash and begin at that folder. */
+
+export interface PlacedFile {
+  /** `other`: a folder, a link: nothing that the mirror made. */
+  readonly kind: 'file' | 'other';
+  readonly size: number;
+  /** Nanoseconds since 1970. */
+  readonly mtimeNs: bigint;
+}
+
+export interface ShareFolder {
+  /** What is at the path; undefined if nothing is. */
+  look(path: string): Promise<PlacedFile | undefined>;
+  /** The content of a file. */
+  read(path: string): AsyncIterable<Uint8Array>;
+  /** Begins a file that nobody sees before it is committed. One at a time. `size` is what it is going to be. */
+  begin(size: number): Promise<IncomingFile>;
+  /** Renames a file that is still as it was seen; replaces nothing. What it is afterwards. @throws `files.changed`, `files.exists`. */
+  move(from: string, to: string, seen: PlacedFile): Promise<PlacedFile>;
+  /** Removes a file that is still as it was seen. @throws `files.changed`. */
+  remove(path: string, seen: PlacedFile): Promise<void>;
+}
+
+export interface IncomingFile {
+  write(bytes: Uint8Array): Promise<void>;
+  /**
+   * Puts it in place, whole and durable. `seen` is what it may replace; undefined: nothing may be there. It is used up
+   * only when this resolves. @throws `files.changed` when something else is there.
+   */
+  commit(path: string, mtimeNs: bigint, seen: PlacedFile | undefined): Promise<PlacedFile>;
+  /** Forgets it. Never rejects. */
+  abort(): Promise<void>;
+}
