@@ -1,7 +1,8 @@
 /** The kinds of options that a configuration can have. What options there are is in `options.ts`. */
 
 import { formatDuration, parseDuration } from '../base/duration.ts';
-import { describeError } from '../base/errors.ts';
+import { type Endpoint, parseEndpoint } from '../base/endpoint.ts';
+import { SkylarkError } from '../base/errors.ts';
 
 /** A value as TOML has it. */
 export type Plain = string | number | bigint | boolean | readonly Plain[] | PlainTable | object;
@@ -143,23 +144,12 @@ export function duration(
 }
 
 /** Where to listen. */
-export interface Address {
-  /** An IP address without brackets, or a host's name. */
-  readonly host: string;
-  /** 0 for whichever is free. */
-  readonly port: number;
-}
-
-export function address(texts: Omit<Texts<Address>, 'default'> & Optional): Option<Address | undefined> {
+export function endpoint(texts: Omit<Texts<Endpoint>, 'default'> & Optional): Option<Endpoint | undefined> {
   const decode = (value: Plain) => {
-    const parts =
-      typeof value === 'string' ? /^(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(value) : null;
-    const host = parts?.[1] ?? parts?.[2];
-    const port = Number(parts?.[3]);
-    if (host !== undefined && host.length <= 253 && port <= 65_535) return { host, port };
-    throw new Unfit('it must be "ADDRESS:PORT", such as "0.0.0.0:49221" or "[::]:49221"');
+    if (typeof value !== 'string') throw new Unfit('it must be "ADDRESS:PORT", with the quotes');
+    return explained(() => parseEndpoint(value, { allowAnyPort: true }));
   };
-  return option<Address | undefined>(texts, 'address and port', decode, true);
+  return option<Endpoint | undefined>(texts, 'address and port', decode, true);
 }
 
 /** A list whose elements are all fit for `decodeOne`; not empty. */
@@ -226,7 +216,7 @@ function explained<T>(parse: () => T): T {
   try {
     return parse();
   } catch (thrown) {
-    throw new Unfit(describeError(thrown));
+    throw thrown instanceof SkylarkError ? new Unfit(thrown.message, [], thrown.remedy) : thrown;
   }
 }
 

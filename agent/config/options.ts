@@ -4,9 +4,9 @@
  */
 
 import {
-  address,
   choice,
   duration,
+  endpoint,
   flag,
   integer,
   list,
@@ -33,7 +33,7 @@ export const OPTIONS = {
     },
   ),
 
-  listen: address({
+  listen: endpoint({
     text: 'Address and port for connections from other members of a club.',
     default: undefined,
     otherwise: 'a free port on all addresses, kept while the daemon runs',
@@ -112,17 +112,22 @@ folder = "piano"`,
       }),
       share: text(
         { max: 255 },
-        { text: 'Name of the share that the files go to.', ...required, example: '"Music"' },
+        { text: 'Name or ID of the share that the files go to.', ...required, example: '"Music"' },
       ),
       folder: text(
         { max: 1_024 },
         {
           text: 'Folder inside the share. It is made when needed.',
-          default: undefined,
+          default: '',
           otherwise: "the share's own folder",
           example: '"piano"',
         },
       ),
+      mode: choice(['archive', 'mirror'], {
+        text: 'What becomes of a file in the share when the device deletes its own: `archive` keeps it, `mirror` deletes it too.',
+        default: 'archive',
+        example: '"mirror"',
+      }),
     },
   ),
 

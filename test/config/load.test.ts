@@ -4,6 +4,9 @@ import fc from 'fast-check';
 import { describeError, SkylarkError } from '../../agent/base/errors.ts';
 import { type ConfigurationSources, LONGEST_FILE, loadConfiguration } from '../../agent/config/load.ts';
 
+const NO_ENDPOINT =
+  'an address is not HOST:PORT; write it like 192.168.1.7:49221, name.local:49221 or [fd00::7]:49221';
+
 const fromFile = (text: string) => loadConfiguration({ files: [{ path: 'skylark.toml', text }] });
 
 function refusal(sources: ConfigurationSources): string {
@@ -44,6 +47,7 @@ test('a file sets options in any of the ways TOML offers', () => {
     driver = "skylink"
     share = "Music"
     folder = "second"
+    mode = "mirror"
   `);
   assert.equal(configuration.name, 'Flügel');
   assert.deepEqual(configuration.listen, { host: '::1', port: 49_221 });
@@ -51,8 +55,14 @@ test('a file sets options in any of the ways TOML offers', () => {
   assert.equal(configuration['security.guesses_per_hour'], 5);
   assert.equal(configuration['log.level'], 'debug');
   assert.deepEqual(configuration['bridge.device'], [
-    { source: 'tcp://127.0.0.1:5000', driver: 'skylink', share: 'Music', folder: undefined },
-    { source: 'serial:/dev/ttyACM0?baud=115200', driver: 'skylink', share: 'Music', folder: 'second' },
+    { source: 'tcp://127.0.0.1:5000', driver: 'skylink', share: 'Music', folder: '', mode: 'archive' },
+    {
+      source: 'serial:/dev/ttyACM0?baud=115200',
+      driver: 'skylink',
+      share: 'Music',
+      folder: 'second',
+      mode: 'mirror',
+    },
   ]);
 });
 
@@ -115,11 +125,9 @@ test('a value that does not fit is an error with file, line and what is expected
     ['name = ""', 'line 1: name: it must be a text of 1 to 64 characters in quotes'],
     ['name = "a\\u001b"', 'line 1: name: it must be a text of 1 to 64 characters in quotes'],
     ['discovery = 1', 'line 1: discovery is a group of options, not one'],
-    ['listen = "here"', 'line 1: listen: it must be "ADDRESS:PORT", such as "0.0.0.0:49221" or "[::]:49221"'],
-    [
-      'listen = "a:99999"',
-      'line 1: listen: it must be "ADDRESS:PORT", such as "0.0.0.0:49221" or "[::]:49221"',
-    ],
+    ['listen = "here"', `line 1: listen: ${NO_ENDPOINT}`],
+    ['listen = "a:99999"', `line 1: listen: ${NO_ENDPOINT}`],
+    ['listen = 49221', 'line 1: listen: it must be "ADDRESS:PORT", with the quotes'],
     ['log.level = "loud"', 'line 1: log.level: it must be one of "debug", "info", "warn", "error"'],
     ['directory.rescan_period = "1s"', 'line 1: directory.rescan_period: it must be from 1m to 7d'],
     [
@@ -145,7 +153,7 @@ test('a value that does not fit is an error with file, line and what is expected
     ],
     [
       '[[bridge.device]]\nsource = "a"\nshares = "a"',
-      'line 3: bridge.device[1].shares: there is no option "shares" here; known are source, driver, share, folder',
+      'line 3: bridge.device[1].shares: there is no option "shares" here; known are source, driver, share, folder, mode',
     ],
     ['[bridge.device]\nsource = "a"', 'line 1: bridge.device: it must be at most 64 [[tables]]'],
   ];
