@@ -25,7 +25,7 @@ mkdirSync(dirname(output), { recursive: true });
 const workerModules = globSync('agent/**/*-worker.ts', { cwd: top }).sort();
 const bundle = await bundleProgram(
   { top, architecture },
-  workerModules.map((module) => join(top, module)),
+  { main: join(top, 'agent/main.ts'), workers: workerModules.map((module) => join(top, module)) },
 );
 const bundleFile = join(work, 'skylark.cjs');
 writeFileSync(bundleFile, bundle);

@@ -13,16 +13,19 @@ export interface BundleRequest {
   readonly architecture: string;
 }
 
-/** The whole program with its workers. Returns the text of the bundle. */
-export async function bundleProgram(
-  request: BundleRequest,
-  workerModules: readonly string[],
-): Promise<string> {
+export interface ProgramParts {
+  /** Absolute paths of the module that is run and of those that run in threads of their own. */
+  readonly main: string;
+  readonly workers: readonly string[];
+}
+
+/** The text of the whole program, its workers' programs inside. */
+export async function bundleProgram(request: BundleRequest, parts: ProgramParts): Promise<string> {
   const version = manifestVersion(request.top);
   const workers: Record<string, string> = {};
-  for (const module of workerModules)
+  for (const module of parts.workers)
     workers[workerEntry(request.top, module)] = await bundle(request, module, { version, workers: {} });
-  return bundle(request, join(request.top, 'agent/main.ts'), { version, workers });
+  return bundle(request, parts.main, { version, workers });
 }
 
 /** The name by which `openWorkerPool` knows a worker's module: its path below `agent/`, without `.ts`. */

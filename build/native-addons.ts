@@ -3,7 +3,7 @@
  * here that look-up is done while building, and the addon's bytes become part of the program.
  */
 
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Plugin } from 'esbuild';
 
@@ -28,10 +28,10 @@ export function embeddedAddons(architecture: string): Plugin {
           resolveDir: args.path,
         };
       });
-      build.onLoad({ filter: /\.node$/ }, async (args) => {
-        const { readFile } = await import('node:fs/promises');
-        return { contents: await readFile(args.path), loader: 'binary' };
-      });
+      build.onLoad({ filter: /\.node$/ }, (args) => ({
+        contents: readFileSync(args.path),
+        loader: 'binary',
+      }));
     },
   };
 }
