@@ -10,13 +10,13 @@ import {
   processArguments,
   processEnvironment,
 } from './platform/process.ts';
-import { standardError, standardOutput } from './platform/terminal.ts';
+import { ReaderGone, standardError, standardOutput } from './platform/terminal.ts';
 
 async function main(): Promise<void> {
   const environment = processEnvironment();
   const typed = processArguments();
   const readerGone = new AbortController();
-  const out = standardOutput(environment, () => readerGone.abort(new Error('the reader has gone')));
+  const out = standardOutput(environment, () => readerGone.abort(new ReaderGone()));
   const err = standardError(environment);
   onUncaught((error) => {
     void err

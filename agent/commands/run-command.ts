@@ -7,7 +7,7 @@ import { printable } from '../base/printable.ts';
 import { stateFolder } from '../platform/folders.ts';
 import { type OpenLogSink, openLogSink } from '../platform/log-sink.ts';
 import type { Environment } from '../platform/process.ts';
-import type { Output } from '../platform/terminal.ts';
+import { type Output, ReaderGone } from '../platform/terminal.ts';
 import type { Command, CommandContext, CommandTable } from './command.ts';
 import { type CommandLine, parseCommandLine } from './command-line.ts';
 import { commandHelp } from './help-text.ts';
@@ -44,6 +44,7 @@ export async function runCommand(typed: readonly string[], surroundings: Surroun
     return typed.length === 0 ? EXIT.usage : EXIT.ok;
   } catch (thrown) {
     for (const log of logs.splice(0)) log.close();
+    if (thrown instanceof ReaderGone) return thrown.exitCode;
     await surroundings.err.write(describeFailure(name, asError(thrown), verbose));
     return thrown instanceof SkylarkError ? thrown.exitCode : EXIT.internal;
   } finally {

@@ -1,7 +1,15 @@
 /** Standard output and standard error, as a terminal or as whatever they lead to. */
 
 import { fstatSync } from 'node:fs';
+import { EXIT, SkylarkError } from '../base/errors.ts';
 import type { Environment } from './process.ts';
+
+/** The other side of the pipe has closed: what it wanted to read it has read. No reason to complain. */
+export class ReaderGone extends SkylarkError {
+  constructor() {
+    super('user', 'process.reader_gone', 'nobody reads its output any more', { exitCode: EXIT.ok });
+  }
+}
 
 export interface Output {
   /** Lines are for a person at a terminal, not for a file or another program. */

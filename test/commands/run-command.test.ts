@@ -10,7 +10,7 @@ import {
 import help from '../../agent/commands/help.ts';
 import { runCommand } from '../../agent/commands/run-command.ts';
 import type { Environment } from '../../agent/platform/process.ts';
-import type { Output } from '../../agent/platform/terminal.ts';
+import { type Output, ReaderGone } from '../../agent/platform/terminal.ts';
 
 function recorder(): Output & { readonly text: () => string } {
   let text = '';
@@ -96,6 +96,11 @@ test('our own mistakes say so and ask for a report; only --verbose shows a stack
     result.err,
     /^skylark sample: shallow\n {2}SkylarkError: shallow\n.* at .*\n {2}caused by\n {2}Error: deeper\n/s,
   );
+});
+
+test('a command that ends because nobody reads on has succeeded, without a word', async () => {
+  const result = await execute(['sample'], () => Promise.reject(new ReaderGone()));
+  assert.deepEqual(result, { exitCode: 0, out: '', err: '' });
 });
 
 test('a command that does not exist is refused, with what was probably meant', async () => {
