@@ -27,7 +27,9 @@ export interface Debouncer {
    * was.
    */
   done(path: string, settled: boolean): void;
-  /** Whether anything is waiting, ready or being looked at. */
+  /** False if the path has been restless for so long that it should be taken as it is. */
+  isPatient(path: string): boolean;
+  /** How many are waiting, ready or being looked at. */
   readonly size: number;
   /** Forgets everything that is not being looked at. */
   clear(): void;
@@ -129,6 +131,11 @@ class PathDebouncer implements Debouncer {
     // After the patience is used up it has had its chance; the next one comes after another long wait.
     known.due = now + Math.max(this.#quiet, Math.min(this.#longestQuiet, (now - known.first) / 2));
     this.#wakeAt(known.due);
+  }
+
+  isPatient(path: string): boolean {
+    const known = this.#paths.get(path);
+    return known === undefined || this.#clock.monotonic() - known.first < this.#patience;
   }
 
   clear(): void {

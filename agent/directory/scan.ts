@@ -13,6 +13,8 @@ export interface ScanOptions {
   readonly root: ShareRoot;
   readonly index: LocalIndex;
   readonly signal: AbortSignal;
+  /** Only what is directly in the directory. */
+  readonly isShallow?: boolean;
   /** What is new counts as having been there before we joined. */
   readonly isJoining: boolean;
   /** Called before a directory (local path) is listed, so that nothing that changes after the listing is missed. */
@@ -105,7 +107,7 @@ class Scan {
 
   /** How many of the entries the index knows. */
   #compare(directory: Directory, batch: readonly ListedEntry[], open: Directory[]): number {
-    const { index } = this.#options;
+    const { index, isShallow } = this.#options;
     const entries = new Map<string, FileFacts | undefined>();
     for (const entry of batch) {
       this.#entries += 1;
@@ -121,7 +123,7 @@ class Scan {
     for (const [path, facts] of entries) {
       const row = rows.get(path.slice(prefix));
       if (facts === undefined) continue;
-      if (facts.kind === 'directory')
+      if (facts.kind === 'directory' && !isShallow)
         open.push({ path, localPath: joinPath(directory.localPath, localNameIn(directory, path, index)) });
       const isSame =
         row !== undefined &&

@@ -24,6 +24,7 @@ export interface TreeWatchOptions {
 export interface TreeWatch {
   /** Watches the directory at a local path; watching it already is fine. Never throws: see `isComplete`. */
   add(path: string): Promise<void>;
+  has(path: string): boolean;
   /** The directory, and everything below it, is no longer there. */
   remove(path: string): void;
   /** False while any directory that was added could not be watched. */
@@ -89,6 +90,10 @@ class InotifyTree implements TreeWatch {
       if (code === 'files.absent' || code === 'files.symlink') return;
       this.#giveUp(path, thrown instanceof Error ? thrown.message : String(thrown));
     }
+  }
+
+  has(path: string): boolean {
+    return this.#watches.has(path);
   }
 
   remove(path: string): void {

@@ -1,0 +1,138 @@
+/**
+ * A record store in memory, for tests of what the detector does to one: versions, clocks and transactions, without
+ * replication. Concurrent changes are resolved by taking the newer one.
+ */
+
+import type { Json } from '../../agent/base/json.ts';
+import type { VectorClock } from '../../agent/directory/local-index.ts';
+import type { ChangeOptions, RecordStore, RecordVersion } from '../../agent/directory/record-changes.ts';
+import type { Sqlite } from '../../agent/platform/sqlite.ts';
+
+export interface PlainRecords extends RecordStore {
+  writable: boolean;
+  /** Keys of the live records, sorted. */
+  keys(): string[];
+  live(): Map<string, RecordVersion>;
+  /** A version that another peer made, having seen what is here. */
+  receive(
+    key: string,
+    value: Json,
+    options?: { readonly uuid?: string; readonly deleted?: boolean },
+  ): RecordVersion;
+  /** How many changes were made here. */
+  readonly changes: number;
+  /** What was done here: `put /a`, `rename /a -> /b`, `remove /a`. */
+  readonly history: string[];
+}
+
+export function plainRecords(sqlite: Sqlite, self = '5'.repeat(32)): PlainRecords {
+  return new MemoryRecords(sqlite, self);
+}
+
+const OTHER = '0'.repeat(32);
+
+class MemoryRecords implements PlainRecords {
+  readonly self: string;
+  readonly history: string[] = [];
+  writable = true;
+  changes = 0;
+  readonly #sqlite: Sqlite;
+  #records = new Map<string, RecordVersion>();
+  #next = 1;
+
+  constructor(sqlite: Sqlite, self: string) {
+    this.#sqlite = sqlite;
+    this.self = self;
+  }
+
+  get(key: string): RecordVersion | undefined {
+    for (const record of this.#records.values()) if (record.key === key && !record.deleted) return record;
+    return undefined;
+  }
+
+  getByUuid(uuid: string): RecordVersion | undefined {
+    return this.#records.get(uuid);
+  }
+
+  put(key: string, value: Json, options: ChangeOptions = {}): RecordVersion {
+    this.history.push(`put ${key}`);
+    return this.#change({ uuid: options.uuid ?? this.#newUuid(), key, value, deleted: false }, options);
+  }
+
+  rename(uuid: string, key: string, options: ChangeOptions = {}): RecordVersion {
+    const record = this.#mustHave(uuid);
+    this.history.push(`rename ${record.key} -> ${key}`);
+    return this.#change({ uuid, key, value: record.value, deleted: false }, options);
+  }
+
+  remove(uuid: string, options: ChangeOptions = {}): RecordVersion {
+    const record = this.#mustHave(uuid);
+    this.history.push(`remove ${record.key}`);
+    return this.#change({ uuid, key: record.key, value: null, deleted: true }, options);
+  }
+
+  transaction<T>(work: () => T): T {
+    const before = new Map(this.#records);
+    try {
+      return this.#sqlite.transaction(work);
+    } catch (thrown) {
+      this.#records = before;
+      throw thrown;
+    }
+  }
+
+  keys(): string[] {
+    return [...this.live().keys()].sort();
+  }
+
+  live(): Map<string, RecordVersion> {
+    const live = new Map<string, RecordVersion>();
+    for (const record of this.#records.values()) {
+      if (record.deleted) continue;
+      if (live.has(record.key)) throw new Error(`two live records have the key ${record.key}`);
+      live.set(record.key, record);
+    }
+    return live;
+  }
+
+  receive(
+    key: string,
+    value: Json,
+    options: { readonly uuid?: string; readonly deleted?: boolean } = {},
+  ): RecordVersion {
+    const uuid = options.uuid ?? this.#newUuid();
+    const clock = new Map(this.#records.get(uuid)?.vectorClock);
+    clock.set(OTHER, (clock.get(OTHER) ?? 0n) + 1n);
+    const record = { uuid, key, value, deleted: options.deleted ?? false, vectorClock: clock };
+    this.#records.set(uuid, record);
+    return record;
+  }
+
+  #change(change: Omit<RecordVersion, 'vectorClock'>, { basedOn }: ChangeOptions): RecordVersion {
+    if (!this.#sqlite.inTransaction) throw new Error('a change outside a transaction');
+    if (!this.writable) throw new Error('a change without the right to it');
+    this.changes += 1;
+    const known = this.#records.get(change.uuid);
+    const clock = merge(known?.vectorClock ?? new Map(), basedOn ?? new Map());
+    clock.set(this.self, (clock.get(this.self) ?? 0n) + 1n);
+    const record = { ...change, vectorClock: clock };
+    this.#records.set(change.uuid, record);
+    return record;
+  }
+
+  #mustHave(uuid: string): RecordVersion {
+    const record = this.#records.get(uuid);
+    if (record === undefined || record.deleted) throw new Error(`there is no live record ${uuid}`);
+    return record;
+  }
+
+  #newUuid(): string {
+    return (this.#next++).toString(16).padStart(32, '0');
+  }
+}
+
+function merge(a: VectorClock, b: VectorClock): Map<string, bigint> {
+  const merged = new Map(a);
+  for (const [peer, count] of b) if (count > (merged.get(peer) ?? 0n)) merged.set(peer, count);
+  return merged;
+}
