@@ -149,10 +149,16 @@ class ThreadPool<Req, Res> implements WorkerPool<Req, Res> {
 
   #dispatch(): void {
     for (const job of this.#waiting.values()) {
-      const thread = this.#freeThread();
-      if (thread === undefined) return;
-      this.#waiting.delete(job.id);
-      this.#start(thread, job);
+      try {
+        const thread = this.#freeThread();
+        if (thread === undefined) return;
+        this.#waiting.delete(job.id);
+        this.#start(thread, job);
+      } catch (thrown) {
+        // No thread can be had (memory, a limit on processes): this job fails, the next one tries again.
+        this.#waiting.delete(job.id);
+        job.reject(asError(thrown));
+      }
     }
   }
 
@@ -193,6 +199,10 @@ class ThreadPool<Req, Res> implements WorkerPool<Req, Res> {
     worker.on('message', (message: FromWorker<Res>) => this.#onAnswer(thread, message));
     worker.on('error', (thrown) => {
       failure = asError(thrown);
+    });
+    worker.on('messageerror', (thrown) => {
+      failure = asError(thrown);
+      void worker.terminate();
     });
     worker.on('exit', (exitCode) => {
       this.#threads.delete(thread);
