@@ -149,7 +149,9 @@ export class DialPlan {
     }
   }
 
-  settled(place: Place, outcome: DialOutcome, now: number): void {
+  settled(place: Place, told: DialOutcome, now: number): void {
+    const isSelf = told.kind === 'connected' && told.peer === this.#sought.get(place.id)?.peer;
+    const outcome: DialOutcome = isSelf ? { kind: 'self' } : told;
     this.#inFlight.delete(place);
     place.dialledSince = undefined;
     place.lastOutcome = outcome.kind;

@@ -8,12 +8,13 @@ import type { UdpOptions, UdpSocket } from '../platform/udp.ts';
 import { type Attempt, type Dial, Dialler } from './dialler.ts';
 import { openLan } from './lan.ts';
 import { type ManualAddress, ManualSource } from './manual.ts';
-import { RememberedSource, type RememberedStore } from './remembered.ts';
+import { type RememberedPeer, RememberedSource } from './remembered.ts';
 import type { Announcement, Candidate, DiscoverySource } from './source.ts';
 
 export interface DiscoveryOptions {
   readonly dial: Dial;
-  readonly store: RememberedStore;
+  /** Members met before and where; asked at each announcement. */
+  readonly recall: () => Iterable<RememberedPeer>;
   /** The broadcast and its UDP port; undefined: switched off. */
   readonly lan: { readonly port?: number } | undefined;
   readonly clock: Clock;
@@ -40,7 +41,6 @@ export class Discovery {
   readonly #log: Logger;
   readonly #dialler: Dialler;
   readonly #manual: ManualSource;
-  readonly #remembered: RememberedSource;
   readonly #sources: DiscoverySource[];
   readonly #watch: InterfaceWatch;
   #announcement: Announcement = { listen: undefined, ids: [] };
@@ -50,27 +50,19 @@ export class Discovery {
   #closed = false;
 
   constructor(options: DiscoveryOptions) {
-    const { clock, log, dial, store, network, random } = options;
+    const { clock, log, dial, recall, network, random } = options;
     this.#options = options;
     this.#clock = clock;
     this.#log = log;
     const onCandidate = (candidate: Candidate) => this.#dialler.offer(candidate);
     this.#dialler = new Dialler({
-      dial: async (target, signal) => {
-        const outcome = await dial(target, signal);
-        if (outcome.kind === 'connected') {
-          const { club, id, address, versions } = target;
-          void this.#remembered.worked({ club, id, peer: outcome.peer, address, versions });
-        }
-        return outcome;
-      },
+      dial,
       clock,
       log,
       ...(random === undefined ? {} : { random }),
     });
     this.#manual = new ManualSource({ onCandidate, clock });
-    this.#remembered = new RememberedSource({ store, onCandidate, clock, log });
-    this.#sources = [this.#manual, this.#remembered];
+    this.#sources = [this.#manual, new RememberedSource({ recall, onCandidate, clock })];
     this.#watch = watchInterfaces({
       clock,
       onChange: () => this.#networkChanged(),
@@ -107,11 +99,6 @@ export class Discovery {
 
   sessionEnded(club: string, peer: string): void {
     this.#dialler.sessionEnded(club, peer);
-  }
-
-  /** A club was left: its members' addresses are forgotten. */
-  async forget(club: string): Promise<void> {
-    await this.#remembered.forget(club);
   }
 
   /** The places known, and what came of trying them. */
