@@ -319,8 +319,9 @@ class FolderDetector implements Detector {
       this.#scanning = undefined;
       this.#scanned = 0;
       if (this.#controller.signal.aborted) return;
-      this.#examination.feed();
+      // Before the examination, which may find nothing to do and say that all is done.
       this.#sweeper.noticed();
+      this.#examination.feed();
       this.#checkSettled();
     });
   }

@@ -1,7 +1,7 @@
 /** Paths that we are changing ourselves at the moment: nobody should take that for a change of the owner's. */
 
 import { parentOf } from '../platform/files.ts';
-import { isWithin } from './local-index.ts';
+import { isWithin } from './paths.ts';
 
 export class PathHolds {
   readonly #holds = new Map<string, number>();

@@ -73,6 +73,11 @@ export function isBelow(path: string, directory: string): boolean {
   return directory === '/' ? path !== '/' : path.startsWith(`${directory}/`);
 }
 
+/** Whether the path is `directory` itself or lies below it. */
+export function isWithin(path: string, directory: string): boolean {
+  return path === directory || isBelow(path, directory);
+}
+
 /**
  * A local name for a file whose own name stands for another file on this file system (`Secret.txt` beside `secret.txt`
  * where case makes no difference): `secret (2).txt`. Fits into 255 bytes.
