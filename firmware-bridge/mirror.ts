@@ -55,8 +55,11 @@ export interface MirrorProgress {
   readonly size: number;
 }
 
-/** From so many files on, and more than half of all, deletions are held back: a card was pulled out or failed. */
-const MASS_DELETION = 20;
+/**
+ * A card was pulled out or failed: deletions are held back when more than half of the files are gone and so many, or all of
+ * a few.
+ */
+const MASS_DELETION = { part: 20, whole: 3 };
 const GONE_WITH_THE_DEVICE: ReadonlySet<string | undefined> = new Set([
   'device.lost',
   'device.silent',
@@ -301,14 +304,21 @@ export class Mirror {
   /** What is gone from the device. */
   async #bury(vanished: readonly MirroredFile[], problems: Problem[], signal: AbortSignal): Promise<void> {
     const { mode } = this.#options;
-    const held =
-      mode === 'mirror' && vanished.length >= MASS_DELETION && 2 * vanished.length > this.#files.size;
+    const { length } = vanished;
+    const all = this.#files.size;
+    const most =
+      (length >= MASS_DELETION.part && 2 * length > all) || (length >= MASS_DELETION.whole && length === all);
+    const held = mode === 'mirror' && most;
+    let heldBack = 0;
     for (const file of vanished) {
       signal.throwIfAborted();
       await this.#attempt(problems, file.name, signal, async () => {
         if (mode === 'mirror') {
           const there = await this.#placement.stillThere(file);
-          if (there !== undefined && held) return;
+          if (there !== undefined && held) {
+            heldBack += 1;
+            return;
+          }
           if (there !== undefined) {
             await this.#options.folder.remove(file.path, there);
             this.#options.onEvent({ kind: 'file-removed', path: file.path });
@@ -317,14 +327,10 @@ export class Mirror {
         await this.#save([{ kind: 'forget', key: file.key }]);
       });
     }
-    if (!held) return;
-    const error = deviceError(
-      'device.mass_deletion',
-      `${vanished.length} files are gone from the device at once`,
-      {
-        remedy: 'put its memory back, or delete the files in the share, or set the mode to archive',
-      },
-    );
+    if (heldBack === 0) return;
+    const error = deviceError('device.mass_deletion', `${heldBack} files are gone from the device at once`, {
+      remedy: 'put its memory back, or delete the files in the share, or set the mode to archive',
+    });
     problems.push({ name: '', error });
   }
 }

@@ -1,6 +1,7 @@
 /** From what a device calls a file to where it lies in a share's folder. Device names are data of unknown origin. */
 
 import { utf8 } from '../agent/base/bytes.ts';
+import { cutUtf8 } from './cut-utf8.ts';
 
 /** As in agent/base/printable.ts, with what other systems take for a path: nothing of it may stand in a file's name. */
 const UNFIT = /[\p{Cc}\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\\]/gu;
@@ -40,7 +41,7 @@ function fitting(component: string): string {
   if (fit.endsWith(RESERVED_SUFFIX)) fit += '_';
   if (utf8(fit).length <= LONGEST_COMPONENT) return fit;
   const { stem, extension } = split(fit);
-  return `${cut(stem, LONGEST_COMPONENT - utf8(extension).length)}${extension}`;
+  return `${cutUtf8(stem, LONGEST_COMPONENT - utf8(extension).length)}${extension}`;
 }
 
 /** Extensions are short; a dot early in a long name begins none. */
@@ -48,16 +49,4 @@ function split(component: string): { readonly stem: string; readonly extension: 
   const dot = component.lastIndexOf('.');
   if (dot <= 0 || component.length - dot > 16) return { stem: component, extension: '' };
   return { stem: component.slice(0, dot), extension: component.slice(dot) };
-}
-
-/** The longest beginning of whole characters within so many bytes. */
-function cut(text: string, bytes: number): string {
-  let used = 0;
-  let kept = '';
-  for (const character of text) {
-    used += utf8(character).length;
-    if (used > bytes) break;
-    kept += character;
-  }
-  return kept;
 }

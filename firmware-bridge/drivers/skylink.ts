@@ -1,26 +1,28 @@
 /** Skylink devices as the bridge sees them: marks, versions and events out of epochs, generations and heartbeats. */
 
-import { toHex } from '../../agent/base/bytes.ts';
+import { toHex, utf8 } from '../../agent/base/bytes.ts';
 import { type Clock, sleep } from '../../agent/base/clock.ts';
 import { asError, SkylarkError, userError } from '../../agent/base/errors.ts';
+import { printable } from '../../agent/base/printable.ts';
 import { deviceError } from '../device-error.ts';
 import { type Announcement, openSkylink, type SkylinkHost, type State } from '../skylink/host.ts';
 import type { FileEntry } from '../skylink/listing.ts';
 import { EVENT_KIND, FILE_FLAG } from '../skylink/messages.ts';
-import type {
-  Capability,
-  Connection,
-  Device,
-  DeviceEvent,
-  DeviceFacts,
-  DeviceFile,
-  Digest,
-  Display,
-  Driver,
-  DriverOptions,
-  FileToWrite,
-  LineStatistics,
-  ListItem,
+import {
+  type Capability,
+  type Connection,
+  capability,
+  type Device,
+  type DeviceEvent,
+  type DeviceFacts,
+  type DeviceFile,
+  type Digest,
+  type Display,
+  type Driver,
+  type DriverOptions,
+  type FileToWrite,
+  type LineStatistics,
+  type ListItem,
 } from './driver.ts';
 
 /** The device is asked for its state so often; what an event lost on the line would have said is known then. */
@@ -153,6 +155,13 @@ class SkylinkDevice implements Device {
   ): Promise<{ readonly key: string; readonly version: string }> {
     this.#need('write');
     const { name, size, replace, content } = file;
+    const { nameBytes = 0 } = capability(this, 'write') ?? {};
+    if (utf8(name).length > nameBytes || size > LARGEST_FILE) {
+      throw userError(
+        'bridge.not_for_device',
+        `${printable(name, 80)} has a name too long or is too large for the device`,
+      );
+    }
     const mtime = secondsOf(file.mtime);
     const { id, generation } = await this.#host.write({ name, size, mtime, replace, content }, signal);
     return { key: `${this.#host.welcome.epoch}.${id}`, version: String(generation) };

@@ -84,6 +84,16 @@ export class FileTable {
     this.#change();
   }
 
+  /** The same files under other IDs, in another order, from a counter that begins anew. */
+  renumber(): void {
+    const files = this.files.toReversed();
+    this.#files.clear();
+    this.#deleted.clear();
+    this.#counter = 0;
+    this.#nextId = 1;
+    for (const { name, mtime, bytes, open } of files) this.put({ name, mtime, bytes, open });
+  }
+
   /** What a restart forgets. */
   forgetTransfers(): void {
     this.#transfer = undefined;

@@ -60,12 +60,19 @@ export interface Piano {
   /** What it has recorded and not deleted, with the exact bytes. */
   recordings(): readonly Recording[];
   record(wish?: RecordWish): Promise<Recording>;
+  /**
+   * Any other file, as another program of the piano would save it; over the one with that ID, if given. `open`: it is still
+   * being written.
+   */
+  save(name: string, bytes: Uint8Array, id?: number, options?: { readonly open?: boolean }): Recording;
   rename(id: number, name: string): void;
   /** Records over it: the ID stays. */
   recordOver(id: number, wish?: RecordWish): Promise<Recording>;
   delete(id: number): void;
   /** A power cut: connections break, all session state is lost, a new boot begins. Its files stay. */
   reset(): void;
+  /** A power cut after which it has lost its counters: its files have other IDs, the epoch is new. */
+  renumber(): void;
   /** Bytes that are damaged on their way, each with this probability, from now on. */
   corrupt(rate: number): void;
   /** Bytes that are lost on their way. */
@@ -130,7 +137,7 @@ class SimulatedPiano implements Endpoint {
   readonly #sessions = new Set<SkylinkSession>();
   readonly #styles = new Map<number, Style>();
   readonly #files: FileTable;
-  readonly #epoch: number;
+  #epoch: number;
   readonly #disturbance: { -readonly [K in keyof Disturbance]: Disturbance[K] } = { corrupt: 0, drop: 0 };
   #boot: number;
   #presses = 0;
@@ -174,10 +181,17 @@ class SimulatedPiano implements Endpoint {
     return {
       recordings: () => this.#files.files.map((file) => this.#recordingOf(file)),
       record: async (wish = {}) => this.#record(wish),
+      save: (name, bytes, id, { open = false } = {}) =>
+        this.#recordingOf(this.#save(checkName(name), bytes, id, open)),
       rename: (id, name) => this.#files.rename(id, checkName(name)),
       recordOver: async (id, wish = {}) => this.#record(wish, id),
       delete: (id) => this.#files.remove(id),
       reset: () => this.#reset(),
+      renumber: () => {
+        this.#files.renumber();
+        this.#epoch = this.#number32();
+        this.#reset();
+      },
       corrupt: (rate) => {
         this.#disturbance.corrupt = rate;
       },
@@ -284,13 +298,17 @@ class SimulatedPiano implements Endpoint {
     this.#recorded += 1;
     const number = String(this.#recorded).padStart(4, '0');
     const name = checkName(wish.name ?? `REC${number} ${composition.score.title}.mid`);
-    const mtime = Math.floor(this.#now() / 1000);
-    const file = this.#files.put({ name, mtime, bytes, open: false }, over);
+    const file = this.#save(name, bytes, over);
     this.#styles.set(file.id, composition.style);
     const recording = this.#recordingOf(file);
     this.#log.debug('a recording was made', { name, bytes: bytes.length });
     this.#options.onRecording?.(recording);
     return recording;
+  }
+
+  #save(name: string, bytes: Uint8Array, over: number | undefined, open = false): StoredFile {
+    const mtime = Math.floor(this.#now() / 1000);
+    return this.#files.put({ name, mtime, bytes, open }, over);
   }
 
   #scheduleRecording(): void {

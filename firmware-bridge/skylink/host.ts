@@ -7,6 +7,7 @@ import type { Clock } from '../../agent/base/clock.ts';
 import { errorCode, type SkylarkError } from '../../agent/base/errors.ts';
 import { printable } from '../../agent/base/printable.ts';
 import type { ByteStream } from '../../agent/base/stream.ts';
+import { cutUtf8 } from '../cut-utf8.ts';
 import { deviceError } from '../device-error.ts';
 import { Asker, refusal, STORAGE_ALLOWANCE } from './asker.ts';
 import { combineCrc32c } from './crc32c.ts';
@@ -268,14 +269,18 @@ export class SkylinkHost {
     return clock.seconds * 1000 + clock.milliseconds;
   }
 
-  /** @param seconds how long; 0: until something else is shown. */
+  /**
+   * @param text what does not fit a frame of the device is cut off.
+   * @param seconds how long; 0: until something else is shown.
+   */
   async show(
     kind: keyof typeof SHOW_KIND,
     text: string,
     seconds: number,
     signal?: AbortSignal,
   ): Promise<void> {
-    await this.#asker.ask(SHOW, { kind: SHOW_KIND[kind], seconds, text }, DONE, { signal });
+    const fitting = cutUtf8(text, Math.min(255, this.#welcome.receive - CONTENT_OVERHEAD - 4));
+    await this.#asker.ask(SHOW, { kind: SHOW_KIND[kind], seconds, text: fitting }, DONE, { signal });
   }
 
   /** Asks for the state, and to be told of these events from now on. */

@@ -2,7 +2,7 @@
 
 import { deviceError } from '../device-error.ts';
 import type { Asker } from './asker.ts';
-import { frameLength } from './frame.ts';
+import { type Frame, frameLength } from './frame.ts';
 import type { Turn } from './line.ts';
 import { DATA, END, ERR, READ } from './messages.ts';
 
@@ -83,12 +83,8 @@ async function askPart(
     chunk,
   });
   while (length < window) {
-    const frame = await turn.next(tempo.wait(frameLength(chunk + 4)));
-    if (frame === undefined) {
-      plan.silence();
-      asker.missed();
-      break;
-    }
+    const frame = await nextOrGone(asker, turn, chunk, length > 0);
+    if (frame === undefined) break;
     const now = clock.monotonic();
     tempo.heard();
     if (frame.type === DATA.type) {
@@ -123,4 +119,25 @@ async function askPart(
   }
   if (stretch.bytes >= TELLING_STRETCH) tempo.streamed(stretch.bytes, clock.monotonic() - stretch.since);
   return { chunks, length };
+}
+
+/**
+ * The next answer; undefined if none comes. When the line breaks, what has come so far is still good and not thrown away: the
+ * next question finds out.
+ */
+async function nextOrGone(
+  asker: Asker,
+  turn: Turn,
+  chunk: number,
+  something: boolean,
+): Promise<Frame | undefined> {
+  try {
+    const frame = await turn.next(asker.tempo.wait(frameLength(chunk + 4)));
+    if (frame !== undefined) return frame;
+    asker.plan.silence();
+    asker.missed();
+  } catch (thrown) {
+    if (!something) throw thrown;
+  }
+  return undefined;
 }

@@ -27,6 +27,8 @@ export interface SerialLine {
   readonly device: ByteStream;
   /** The cable is pulled: both ends break. */
   cut(): void;
+  /** The device has started anew: its end before is dead, what was on its way is lost, the host notices nothing. */
+  restarted(): ByteStream;
   /** Bytes that have gone each way. */
   readonly carried: { readonly toHost: number; readonly toDevice: number };
 }
@@ -41,19 +43,44 @@ export function openLine(options: LineOptions): SerialLine {
     toHost.fail(reason);
     toDevice.fail(reason);
   };
-  const end = (label: string, incoming: Wire, outgoing: Wire): ByteStream => ({
-    label,
-    read: () => incoming.read(),
-    write: (bytes) => outgoing.write(bytes),
-    close: async () => {
-      outgoing.end();
-      incoming.end();
-    },
-    abort: cut,
-  });
+  const deviceEnd = (): ByteStream => {
+    toDevice.restart();
+    toHost.forget();
+    const life = toDevice.life;
+    const check = () => {
+      if (toDevice.life !== life) throw new Error('the device has restarted');
+    };
+    return {
+      label: 'line:device',
+      async read() {
+        check();
+        const bytes = await toDevice.read();
+        check();
+        return bytes;
+      },
+      async write(bytes) {
+        check();
+        await toHost.write(bytes);
+        check();
+      },
+      close: async () => {},
+      // A device that breaks off is one that is dead: the line goes on without it.
+      abort: () => {},
+    };
+  };
   return {
-    host: end('line:host', toHost, toDevice),
-    device: end('line:device', toDevice, toHost),
+    host: {
+      label: 'line:host',
+      read: () => toHost.read(),
+      write: (bytes) => toDevice.write(bytes),
+      close: async () => {
+        toHost.end();
+        toDevice.end();
+      },
+      abort: cut,
+    },
+    device: deviceEnd(),
+    restarted: deviceEnd,
     cut: () => cut(new Error('the cable was pulled')),
     get carried() {
       return { toHost: toHost.carried, toDevice: toDevice.carried };
@@ -81,6 +108,7 @@ class Wire {
   #wakeReader: (() => void) | undefined;
   #wakeWriters: (() => void)[] = [];
   carried = 0;
+  life = 0;
 
   constructor(options: LineOptions, tamper: Tamper | undefined, latency: number) {
     this.#clock = options.clock;
@@ -106,7 +134,9 @@ class Wire {
   }
 
   async read(): Promise<Uint8Array | null> {
+    const { life } = this;
     for (;;) {
+      if (this.life !== life) throw new Error('the device has restarted');
       const bytes = this.#arrived.shift();
       if (bytes !== undefined) return bytes;
       this.#check();
@@ -115,6 +145,22 @@ class Wire {
         this.#wakeReader = resolve;
       });
     }
+  }
+
+  /** Whoever used this end is gone, and what it had not sent or read yet. */
+  restart(): void {
+    this.life += 1;
+    this.forget();
+    this.#arrived = [];
+    this.#wakeReader?.();
+  }
+
+  forget(): void {
+    this.#sending = [];
+    this.#queued = 0;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#wakeSenders();
   }
 
   end(): void {

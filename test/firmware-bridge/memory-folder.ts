@@ -1,0 +1,123 @@
+/** A share's folder in memory, as strict as the real one: for tests in which time is virtual. */
+
+import { concatBytes } from '../../agent/base/bytes.ts';
+import { environmentError } from '../../agent/base/errors.ts';
+import type {
+  MemoryChange,
+  MirroredDevice,
+  MirroredFile,
+  MirrorMemory,
+} from '../../firmware-bridge/mirror-memory.ts';
+import type { IncomingFile, PlacedFile, ShareFolder } from '../../firmware-bridge/share-folder.ts';
+
+interface Placed extends PlacedFile {
+  readonly bytes: Uint8Array;
+}
+
+export class MemoryFolder implements ShareFolder {
+  readonly files = new Map<string, Placed>();
+  /** Every content that was ever visible, by path: nothing partial may be among them. */
+  readonly seen: { readonly path: string; readonly bytes: Uint8Array }[] = [];
+  /** Unfinished files that nobody has let go of. */
+  open = 0;
+  /** Fails the next step of that kind. */
+  failNext: { readonly step: 'begin' | 'write' | 'commit'; readonly error: Error } | undefined;
+  #ticks = 0n;
+
+  /** Another program's doing. */
+  put(path: string, bytes: Uint8Array): void {
+    this.#ticks += 1n;
+    this.files.set(path, { kind: 'file', size: bytes.length, mtimeNs: this.#ticks, bytes });
+  }
+
+  bytes(path: string): Uint8Array | undefined {
+    return this.files.get(path)?.bytes;
+  }
+
+  paths(): string[] {
+    return [...this.files.keys()].sort();
+  }
+
+  async look(path: string): Promise<PlacedFile | undefined> {
+    return this.files.get(path);
+  }
+
+  async *read(path: string): AsyncGenerator<Uint8Array, void> {
+    const file = this.files.get(path);
+    if (file === undefined) throw environmentError('files.absent', 'it is not there');
+    yield file.bytes;
+  }
+
+  async begin(): Promise<IncomingFile> {
+    this.#failIf('begin');
+    this.open += 1;
+    const parts: Uint8Array[] = [];
+    let ended = false;
+    const end = () => {
+      if (!ended) this.open -= 1;
+      ended = true;
+    };
+    return {
+      write: async (bytes) => {
+        this.#failIf('write');
+        parts.push(bytes.slice());
+      },
+      commit: async (path, mtimeNs, seen) => {
+        this.#failIf('commit');
+        if (this.files.get(path) !== seen) throw environmentError('files.changed', 'something else is there');
+        const bytes = concatBytes(...parts);
+        const placed: Placed = { kind: 'file', size: bytes.length, mtimeNs, bytes };
+        this.files.set(path, placed);
+        this.seen.push({ path, bytes });
+        end();
+        return placed;
+      },
+      abort: async () => end(),
+    };
+  }
+
+  async move(from: string, to: string, seen: PlacedFile): Promise<PlacedFile> {
+    const file = this.files.get(from);
+    if (file === undefined || file !== seen) throw environmentError('files.changed', 'it has changed');
+    if (this.files.has(to)) throw environmentError('files.exists', 'something is there');
+    this.files.delete(from);
+    this.files.set(to, file);
+    return file;
+  }
+
+  async remove(path: string, seen: PlacedFile): Promise<void> {
+    if (this.files.get(path) !== seen) throw environmentError('files.changed', 'it has changed');
+    this.files.delete(path);
+  }
+
+  #failIf(step: 'begin' | 'write' | 'commit'): void {
+    if (this.failNext?.step !== step) return;
+    const { error } = this.failNext;
+    this.failNext = undefined;
+    throw error;
+  }
+}
+
+export class TestMemory implements MirrorMemory {
+  readonly devices = new Map<string, { mark: string | undefined; files: Map<string, MirroredFile> }>();
+  saves = 0;
+  /** As a crash just before the save that this counts down to. */
+  failAt = Number.POSITIVE_INFINITY;
+
+  async load(id: string): Promise<MirroredDevice | undefined> {
+    const device = this.devices.get(id);
+    return device && { mark: device.mark, files: [...device.files.values()] };
+  }
+
+  async save(id: string, changes: readonly MemoryChange[]): Promise<void> {
+    this.saves += 1;
+    if (this.saves >= this.failAt) throw new Error('crashed before it was saved');
+    const device = this.devices.get(id) ?? { mark: undefined, files: new Map<string, MirroredFile>() };
+    this.devices.set(id, device);
+    for (const change of changes) {
+      if (change.kind === 'put') device.files.set(change.file.key, change.file);
+      else if (change.kind === 'forget') device.files.delete(change.key);
+      else device.mark = change.mark;
+    }
+  }
+}
