@@ -59,7 +59,8 @@ export interface Sqlite {
   readonly inTransaction: boolean;
   /**
    * Calls back once the outermost transaction is durable; not at all if it, or the inner one that this was said in, is
-   * undone. Outside a transaction: at once. Callbacks may begin new transactions.
+   * undone. Outside a transaction: at once; inside such a callback: after all others of the same commit. Callbacks may
+   * begin new transactions.
    */
   afterCommit(callback: () => void): void;
   /**
@@ -204,6 +205,8 @@ class Connection implements Sqlite {
   readonly #statements = new Map<string, CachedStatement>();
   #depth = 0;
   #afterCommit: (() => void)[] = [];
+  /** Being called back, when a transaction has just been committed. */
+  #calling: (() => void)[] | undefined;
   /** Why SQLite itself gave the whole transaction up while `work` still runs. */
   #lost: unknown;
 
@@ -273,14 +276,22 @@ class Connection implements Sqlite {
   }
 
   #committed(): void {
+    const outer = this.#calling;
     const callbacks = this.#afterCommit;
     this.#afterCommit = [];
-    for (const callback of callbacks) callback();
+    this.#calling = callbacks;
+    try {
+      // Callbacks may add to the list while it is walked.
+      for (const callback of callbacks) callback();
+    } finally {
+      this.#calling = outer;
+    }
   }
 
   afterCommit(callback: () => void): void {
-    if (this.#depth === 0) callback();
-    else this.#afterCommit.push(callback);
+    if (this.#depth > 0) this.#afterCommit.push(callback);
+    else if (this.#calling !== undefined) this.#calling.push(callback);
+    else callback();
   }
 
   migrate(component: string, steps: readonly Migration[]): void {

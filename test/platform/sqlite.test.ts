@@ -116,6 +116,20 @@ test('an inner transaction that fails undoes its own changes only', (t) => {
   assert.deepEqual(after, ['outer', 'second']);
 });
 
+test('what a callback asks for after the commit comes after all others of that commit', (t) => {
+  const sqlite = memory(t);
+  const order: string[] = [];
+  sqlite.transaction(() => {
+    sqlite.afterCommit(() => {
+      sqlite.afterCommit(() => order.push('last'));
+      sqlite.transaction(() => sqlite.afterCommit(() => order.push('transaction of its own')));
+    });
+    sqlite.afterCommit(() => order.push('second'));
+  });
+  sqlite.afterCommit(() => order.push('at once'));
+  assert.deepEqual(order, ['transaction of its own', 'second', 'last', 'at once']);
+});
+
 test('a transaction that fails leaves nothing, and the next one works', (t) => {
   const sqlite = memory(t);
   const told: string[] = [];

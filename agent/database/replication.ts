@@ -1,0 +1,243 @@
+/**
+ * The ClearSkies extension "database": keeps the records of a club the same on all its members. Each peer is asked once
+ * for what it has that we don't, and tells us what comes from then on; and the same the other way round. What we get from
+ * one peer goes to all others, so members need not be connected to each other.
+ */
+
+import type { Clock, Timer } from '../base/clock.ts';
+import { asError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { AttachedExtension, Extension, Session } from '../club/session.ts';
+import type { ClubSigner } from '../club/signer.ts';
+import { decode, encode } from '../wire/message.ts';
+import type { IncomingMessage } from '../wire/message-stream.ts';
+import type { ReplicatedDatabase } from './club-database.ts';
+import { Inflow, type InflowCounters, type Source } from './inflow.ts';
+import { DATABASE, getUpdates, update } from './messages.ts';
+import { Outflow } from './outflow.ts';
+import type { Remote } from './since.ts';
+import { EMPTY_CLOCK, type VectorClock } from './vector-clock.ts';
+
+export interface ReplicationOptions {
+  readonly database: ReplicatedDatabase;
+  readonly signer: ClubSigner;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** How long after having been asked for everything a peer is asked for everything again, milliseconds. Default: a day. */
+  readonly refreshEvery?: number;
+  /**
+   * Somebody knows a revision of ours that we never gave out: this device was copied, or put back to an earlier state.
+   * It must get another peer ID, and the database be opened with that, before it changes anything more. Told once.
+   */
+  readonly onRestored?: (evidence: { readonly peer: string; readonly revision: bigint }) => void;
+}
+
+export interface ReplicationCounters extends InflowCounters {
+  sent: number;
+}
+
+export interface ReplicationPeer {
+  readonly session: Session;
+  /** Whether the peer has asked for updates and was sent all that we have. */
+  readonly isCaughtUp: boolean;
+}
+
+export interface Replication extends Extension {
+  readonly counters: Readonly<ReplicationCounters>;
+  peers(): readonly ReplicationPeer[];
+  /** Asks a peer, or all that are connected, for everything again. */
+  refresh(peer?: string): void;
+  close(): void;
+}
+
+const DAY_MS = 86_400_000;
+/** A clock that says less was never set. */
+const YEAR_2020 = 1_577_836_800_000_000_000n;
+
+export function openReplication(options: ReplicationOptions): Replication {
+  return new OpenReplication(options);
+}
+
+class OpenReplication implements Replication {
+  readonly name = DATABASE;
+  readonly payloadLimits = {};
+  readonly counters: ReplicationCounters = { received: 0, refused: 0, sent: 0 };
+  readonly #options: ReplicationOptions;
+  readonly #inflow: Inflow;
+  readonly #connections = new Set<Connection>();
+  readonly #stopListening: () => void;
+  #isRestored = false;
+
+  constructor(options: ReplicationOptions) {
+    this.#options = options;
+    this.#inflow = new Inflow({ ...options, counters: this.counters });
+    this.#stopListening = options.database.onStored(() => {
+      for (const connection of this.#connections) connection.outflow.wake();
+    });
+  }
+
+  attach(session: Session): AttachedExtension {
+    const connection = new Connection(session, this.#options, this.#inflow, {
+      onSent: (count) => {
+        this.counters.sent += count;
+      },
+      onOwnRevision: (revision) => this.#checkOwnRevision(session, revision),
+    });
+    this.#connections.add(connection);
+    this.#subscribe(connection.remote);
+    return {
+      receive: (message) => connection.receive(message),
+      detach: () => {
+        connection.close();
+        this.#connections.delete(connection);
+        this.#subscribe(connection.remote);
+      },
+    };
+  }
+
+  /** "Clients may open more than one connection to a server, but only one should be subscribed to updates." */
+  #subscribe(remote: Remote): void {
+    const same = [...this.#connections].filter(
+      (other) => other.remote.id === remote.id && other.remote.level === remote.level,
+    );
+    if (!same.some(({ isSubscribed }) => isSubscribed)) same[0]?.subscribe();
+  }
+
+  #checkOwnRevision(session: Session, revision: bigint): void {
+    const { database, onRestored, log } = this.#options;
+    if (this.#isRestored || revision <= database.revision()) return;
+    this.#isRestored = true;
+    log.warn('a peer knows changes of this device that it has never made: it was copied or restored', {
+      peer: session.peer.id,
+      theirs: revision,
+      ours: database.revision(),
+    });
+    onRestored?.({ peer: session.peer.id, revision });
+  }
+
+  peers(): readonly ReplicationPeer[] {
+    return Array.from(this.#connections, ({ session, outflow }) => ({
+      session,
+      isCaughtUp: outflow.isCaughtUp,
+    }));
+  }
+
+  refresh(peer?: string): void {
+    for (const connection of this.#connections) {
+      if (connection.isSubscribed && (peer === undefined || connection.remote.id === peer)) {
+        connection.refresh();
+      }
+    }
+  }
+
+  close(): void {
+    this.#stopListening();
+    for (const connection of this.#connections) connection.close();
+    this.#connections.clear();
+    this.#inflow.close();
+  }
+}
+
+interface ConnectionListener {
+  readonly onSent: (count: number) => void;
+  /** The peer names a revision of ours. */
+  readonly onOwnRevision: (revision: bigint) => void;
+}
+
+class Connection {
+  readonly session: Session;
+  readonly remote: Remote;
+  readonly outflow: Outflow;
+  readonly #options: ReplicationOptions;
+  readonly #listener: ConnectionListener;
+  readonly #source: Source;
+  #isSubscribed = false;
+  #refreshing: Timer | undefined;
+
+  constructor(session: Session, options: ReplicationOptions, inflow: Inflow, listener: ConnectionListener) {
+    this.session = session;
+    this.#options = options;
+    this.#listener = listener;
+    this.remote = { id: session.peer.id, level: session.level };
+    const { feed } = options.database;
+    this.outflow = new Outflow({ feed, signer: options.signer, session, onSent: listener.onSent });
+    this.#source = inflow.open(session, (sequence) => this.outflow.skip(sequence));
+  }
+
+  get isSubscribed(): boolean {
+    return this.#isSubscribed;
+  }
+
+  async receive(message: IncomingMessage): Promise<void> {
+    switch (message.type) {
+      case update.type: {
+        const { lastUpdatedBy, lastUpdatedRev } = await this.#source.receive(message);
+        if (lastUpdatedBy === this.session.self) this.#listener.onOwnRevision(lastUpdatedRev);
+        return;
+      }
+      case getUpdates.type: {
+        const { since } = decode(getUpdates, message);
+        const own = since.get(this.session.self);
+        if (own !== undefined) this.#listener.onOwnRevision(own);
+        this.outflow.begin(since);
+        return;
+      }
+      default:
+      // A message of a later version of the extension.
+    }
+  }
+
+  /** Asks for what the peer has and we don't; once in a while for everything, in case something was withheld. */
+  subscribe(): void {
+    this.#isSubscribed = true;
+    const { database, clock, refreshEvery = DAY_MS } = this.#options;
+    const now = clock.now();
+    const last = database.since.refreshed(this.remote);
+    const age = last === undefined || now < YEAR_2020 ? 0n : now - last;
+    const isDue = age >= BigInt(refreshEvery) * 1_000_000n || age < 0n;
+    if (isDue) {
+      this.refresh();
+      return;
+    }
+    if (last === undefined) this.#noteRefresh();
+    // We know our own changes; and a peer that knows more of them than we do learns of it this way.
+    const since = new Map(database.since.load(this.remote)).set(this.session.self, database.revision());
+    this.#ask(since);
+    this.#refreshLater();
+  }
+
+  refresh(): void {
+    this.#noteRefresh();
+    this.#ask(EMPTY_CLOCK);
+    this.#refreshLater();
+  }
+
+  #noteRefresh(): void {
+    const { database, clock } = this.#options;
+    try {
+      database.since.setRefreshed(this.remote, clock.now());
+    } catch (thrown) {
+      // A full disk, say. Then it is done again after the next start: no reason not to ask now.
+      this.session.log.warn('could not note when a peer was asked for everything', {
+        error: asError(thrown),
+      });
+    }
+  }
+
+  #refreshLater(): void {
+    const { clock, refreshEvery = DAY_MS } = this.#options;
+    this.#refreshing?.cancel();
+    this.#refreshing = clock.after(refreshEvery, () => this.refresh());
+  }
+
+  #ask(since: VectorClock): void {
+    // If the session has ended, it is told to everybody; there is nothing to be done about it here.
+    this.session.send({ json: encode(getUpdates, { since }) }).catch(() => {});
+  }
+
+  close(): void {
+    this.#isSubscribed = false;
+    this.#refreshing?.cancel();
+    this.outflow.stop();
+  }
+}

@@ -1,0 +1,127 @@
+/** How versions lie in the database: compact, and exact. */
+
+import { type Json, parseJson } from '../base/json.ts';
+import { formatTimestamp, parseTimestamp } from '../base/timestamp.ts';
+import type { SqlOutput } from '../platform/sqlite.ts';
+import type { VersionText } from './messages.ts';
+import type { Known, Version } from './record.ts';
+import type { VectorClock } from './vector-clock.ts';
+
+/** Peer IDs stand in the database once; elsewhere by small numbers. */
+export interface PeerNumbers {
+  numberOf(peer: string): number;
+  peerOf(number: number): string;
+}
+
+/** The columns of `database_record` that make a version. */
+export interface RecordRow {
+  readonly id: bigint;
+  readonly uuid: Uint8Array;
+  readonly key: string;
+  readonly deleted: bigint;
+  readonly value: string;
+  readonly author: bigint;
+  readonly revision: bigint;
+  readonly time: SqlOutput;
+  readonly clock: Uint8Array;
+  readonly seen: Uint8Array | null;
+}
+
+/** A stored version; the value is parsed when somebody asks for it. */
+export interface StoredVersion extends Version, VersionText {}
+
+/** A stored record, and its place in the order of arrival. */
+export interface StoredRecord extends Known {
+  readonly version: StoredVersion;
+  readonly sequence: number;
+}
+
+export function decodeRow(row: RecordRow, peers: PeerNumbers): StoredRecord {
+  const vectorClock = decodeClock(row.clock, peers);
+  let value: Json | undefined;
+  const version: StoredVersion = {
+    uuid: hexOf(row.uuid),
+    key: row.key,
+    valueText: row.value,
+    get value() {
+      if (value === undefined) value = parseJson(row.value);
+      return value;
+    },
+    deleted: row.deleted !== 0n,
+    lastUpdatedBy: peers.peerOf(Number(row.author)),
+    lastUpdatedRev: row.revision,
+    updateTime: typeof row.time === 'bigint' ? formatTimestamp(row.time) : String(row.time),
+    vectorClock,
+  };
+  return {
+    version,
+    seen: row.seen === null ? vectorClock : decodeClock(row.seen, peers),
+    sequence: Number(row.id),
+  };
+}
+
+const MAX_INT64 = 2n ** 63n - 1n;
+
+/** Nanoseconds if they fit and the text is the shortest for them, which is nearly always; else the text itself. */
+export function encodeTime(text: string): bigint | string {
+  const time = parseTimestamp(text);
+  return time <= MAX_INT64 && time >= -MAX_INT64 && formatTimestamp(time) === text ? time : text;
+}
+
+/** For each component the peer's number and the count, seven bits a byte, the lowest first. */
+export function encodeClock(clock: VectorClock, peers: PeerNumbers): Uint8Array {
+  const bytes: number[] = [];
+  for (const [peer, count] of clock) {
+    putVarint(bytes, BigInt(peers.numberOf(peer)));
+    putVarint(bytes, count);
+  }
+  return Uint8Array.from(bytes);
+}
+
+function decodeClock(bytes: Uint8Array, peers: PeerNumbers): VectorClock {
+  const clock = new Map<string, bigint>();
+  let number: bigint | undefined;
+  let value = 0n;
+  let shift = 0n;
+  for (const byte of bytes) {
+    value |= BigInt(byte & 0x7f) << shift;
+    shift += 7n;
+    if (byte >= 0x80) continue;
+    if (number === undefined) {
+      number = value;
+    } else {
+      clock.set(peers.peerOf(Number(number)), value);
+      number = undefined;
+    }
+    value = 0n;
+    shift = 0n;
+  }
+  return clock;
+}
+
+function putVarint(bytes: number[], value: bigint): void {
+  let rest = value;
+  while (rest >= 0x80n) {
+    bytes.push(Number(rest & 0x7fn) | 0x80);
+    rest >>= 7n;
+  }
+  bytes.push(Number(rest));
+}
+
+export function bytesOf(hex: string): Uint8Array {
+  return Buffer.from(hex, 'hex');
+}
+
+export function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+}
+
+/** 256 bytes instead of 344 characters, if the text can be made from them again. */
+export function encodeSignature(text: string): Uint8Array | string {
+  const bytes = Buffer.from(text, 'base64');
+  return bytes.toString('base64') === text ? bytes : text;
+}
+
+export function decodeSignature(stored: Uint8Array | string): string {
+  return typeof stored === 'string' ? stored : Buffer.from(stored).toString('base64');
+}

@@ -1,0 +1,79 @@
+/**
+ * How far each remote peer has told us about each author's changes. Kept for each remote peer by itself: a peer may relay
+ * an author's newest change before it has the older ones of other authors that go with it, and what one peer has told
+ * says nothing about what another one still has to tell.
+ *
+ * Peer IDs are self-asserted, so the access level of the connection is part of the name: a member who can only read, and
+ * claims to be someone else, can't make us skip anything on that other peer's read-write connections.
+ */
+
+import type { Sqlite } from '../platform/sqlite.ts';
+import { MAX_AUTHORS } from './messages.ts';
+import type { PeerNumbers } from './row-codec.ts';
+import type { VectorClock } from './vector-clock.ts';
+
+export type Level = 'read_write' | 'read_only';
+
+export interface Remote {
+  /** Peer ID. */
+  readonly id: string;
+  readonly level: Level;
+}
+
+export interface SinceStore {
+  /** The last revision of each author that this remote has told us. */
+  load(remote: Remote): VectorClock;
+  /** The remote has told us this author's changes up to this revision. Only ever forward. */
+  advance(remote: Remote, author: string, revision: bigint): void;
+  /** When the remote was last asked for everything, nanoseconds since 1970; undefined: never. */
+  refreshed(remote: Remote): bigint | undefined;
+  /** It is asked for everything now. Of too many remotes, those asked longest ago are forgotten. */
+  setRefreshed(remote: Remote, now: bigint): void;
+}
+
+/** A club has a few dozen members; a member that invents IDs must not fill the disk. */
+const MAX_REMOTES = 256;
+
+export function openSinceStore(sqlite: Sqlite, club: number, peers: PeerNumbers): SinceStore {
+  const load = sqlite.prepare<{ author: bigint; revision: bigint }>(
+    `SELECT author, revision FROM database_since WHERE club = ? AND remote = ? AND level = ?
+     ORDER BY revision DESC LIMIT ${MAX_AUTHORS - 1}`,
+  );
+  const advance = sqlite.prepare(
+    `INSERT INTO database_since VALUES(?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET revision = excluded.revision WHERE excluded.revision > revision`,
+  );
+  const refreshed = sqlite.prepare<{ refreshed: bigint }>(
+    'SELECT refreshed FROM database_remote WHERE club = ? AND remote = ? AND level = ?',
+  );
+  const setRefreshed = sqlite.prepare('INSERT OR REPLACE INTO database_remote VALUES(?, ?, ?, ?)');
+  const superfluous = sqlite.prepare<{ remote: bigint; level: bigint }>(
+    `SELECT remote, level FROM database_remote WHERE club = ?
+     ORDER BY refreshed DESC LIMIT -1 OFFSET ${MAX_REMOTES}`,
+  );
+  const forget = ['since', 'remote'].map((table) =>
+    sqlite.prepare(`DELETE FROM database_${table} WHERE club = ? AND remote = ? AND level = ?`),
+  );
+
+  return {
+    load(remote) {
+      const rows = load.all(club, ...columns(remote, peers));
+      return new Map(rows.map(({ author, revision }) => [peers.peerOf(Number(author)), revision]));
+    },
+    advance: (remote, author, revision) =>
+      void advance.run(club, ...columns(remote, peers), peers.numberOf(author), revision),
+    refreshed: (remote) => refreshed.get(club, ...columns(remote, peers))?.refreshed,
+    setRefreshed(remote, now) {
+      sqlite.transaction(() => {
+        setRefreshed.run(club, ...columns(remote, peers), now);
+        for (const row of superfluous.all(club)) {
+          for (const statement of forget) statement.run(club, row.remote, row.level);
+        }
+      });
+    },
+  };
+}
+
+function columns({ id, level }: Remote, peers: PeerNumbers): [number, number] {
+  return [peers.numberOf(id), level === 'read_write' ? 1 : 0];
+}
