@@ -39,6 +39,7 @@ import {
 } from './messages.ts';
 import { DEFAULT_TLS_POLICY, TLS_SUITES, type TlsPolicy } from './policy.ts';
 import { RecordLayer } from './record-layer.ts';
+import type { RecordOpener } from './record-protection.ts';
 import { TlsStream } from './stream.ts';
 
 export interface TlsClientOptions {
@@ -105,9 +106,8 @@ async function handshake(records: RecordLayer, options: TlsClientOptions): Promi
   transport.send(HANDSHAKE.finished, verifyData(master, 'client', transport.transcriptHash()));
   await transport.flush();
 
-  await expectAcceptance(transport.receiveChangeCipherSpec(open));
   const expected = verifyData(master, 'server', transport.transcriptHash());
-  const finished = decodeFinished(await transport.receive(HANDSHAKE.finished));
+  const finished = decodeFinished(await receiveProof(transport, open));
   if (!equalSecret(finished, expected))
     throw new TlsError(ALERT.decryptError, 'tls.finished', 'the two sides saw different TLS handshakes');
   transport.end();
@@ -152,19 +152,29 @@ function agree(
   };
 }
 
-/** With another password the server can't read our Finished, and says so with bad_record_mac or decrypt_error. */
-async function expectAcceptance(accepted: Promise<void>): Promise<void> {
+/**
+ * The server's Finished. If our secrets differ, an honest server can't read ours and says so with bad_record_mac or
+ * decrypt_error; a dishonest one sends what we can't read.
+ */
+async function receiveProof(transport: HandshakeTransport, open: RecordOpener): Promise<Uint8Array> {
   try {
-    await accepted;
+    await transport.receiveChangeCipherSpec(open);
+    return await transport.receive(HANDSHAKE.finished);
   } catch (thrown) {
-    const refused =
-      thrown instanceof AlertReceivedError &&
-      (thrown.description === ALERT.badRecordMac || thrown.description === ALERT.decryptError);
-    if (!refused) throw asError(thrown);
-    throw peerError(
-      'channel.authentication_failed',
-      'the other side does not know this ID, or has another secret for it',
-      { cause: thrown },
-    );
+    if (thrown instanceof AlertReceivedError && REFUSALS.includes(thrown.description))
+      throw peerError(
+        'channel.authentication_failed',
+        'the other side does not know this ID, or has another secret for it',
+        { cause: thrown },
+      );
+    if (thrown instanceof TlsError && thrown.alert === ALERT.badRecordMac)
+      throw new TlsError(
+        thrown.alert,
+        'channel.authentication_failed',
+        'the other side did not prove that it knows the secret',
+      );
+    throw asError(thrown);
   }
 }
+
+const REFUSALS: readonly number[] = [ALERT.badRecordMac, ALERT.decryptError];

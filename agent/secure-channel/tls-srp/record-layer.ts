@@ -3,15 +3,7 @@
 import { peerError } from '../../base/errors.ts';
 import type { ByteStream } from '../../base/stream.ts';
 import { ALERT, type Alert, AlertReceivedError, decodeAlert, encodeAlert, TlsError } from './alert.ts';
-import {
-  CONTENT,
-  type ContentType,
-  HEADER_BYTES,
-  MAX_CONTENT_BYTES,
-  RecordDeframer,
-  type TlsRecord,
-  writeHeader,
-} from './record.ts';
+import { CONTENT, type ContentType, plainRecord, RecordDeframer, type TlsRecord } from './record.ts';
 import type { RecordOpener, RecordSealer } from './record-protection.ts';
 
 /** A peer may send records without content and warnings, but has no reason to send many. */
@@ -49,17 +41,19 @@ export class RecordLayer {
   }
 
   /**
-   * The content of the next record that is already here, without waiting; never an alert, and empty only for
-   * application data. Undefined: `fill`, or nothing more will come (`closedByPeer`).
+   * The content of the next record that is already here, without waiting, joined with that of others behind it if it is
+   * application data; never an alert. Undefined: `fill`, or nothing more will come (`closedByPeer`).
    */
   take(): TlsRecord | undefined {
     while (!this.#closedByPeer) {
       const record = this.#deframer.next(this.#opener !== undefined);
       if (record === undefined) return undefined;
-      const body = this.#opener === undefined ? record.body : this.#opener.open(record);
-      if (body.length === 0) this.#countEmpty(record.type);
+      const { type } = record;
+      const body =
+        this.#opener === undefined ? record.body : this.#opener.open(record, this.#followingOf(type));
+      if (body.length === 0) this.#countEmpty(type);
       else this.#emptyInARow = 0;
-      if (record.type !== CONTENT.alert) return { type: record.type, body };
+      if (type !== CONTENT.alert) return { type, body };
       this.#alert(body);
     }
     return undefined;
@@ -86,19 +80,12 @@ export class RecordLayer {
     }
   }
 
-  /** The wire form of some content, cut into as many records as it takes. */
+  /**
+   * The wire form of some content, cut into as many records as it takes.
+   * @param content at most MAX_SEALED_CONTENT bytes; a single record's while nothing is protected yet
+   */
   seal(type: ContentType, content: Uint8Array): Uint8Array {
-    const records = Math.max(1, Math.ceil(content.length / MAX_CONTENT_BYTES));
-    const last = content.length - (records - 1) * MAX_CONTENT_BYTES;
-    const out = new Uint8Array(
-      (records - 1) * this.#sealedLength(MAX_CONTENT_BYTES) + this.#sealedLength(last),
-    );
-    let offset = 0;
-    for (let record = 0; record < records; record++) {
-      const from = record * MAX_CONTENT_BYTES;
-      offset = this.#sealOne(type, content.subarray(from, from + MAX_CONTENT_BYTES), out, offset);
-    }
-    return out;
+    return this.#sealer === undefined ? plainRecord(type, content) : this.#sealer.seal(type, content);
   }
 
   /** Starts to send an alert. A stream that fails is not worth a second error. */
@@ -110,16 +97,11 @@ export class RecordLayer {
     }
   }
 
-  #sealedLength(contentLength: number): number {
-    return this.#sealer?.sealedLength(contentLength) ?? HEADER_BYTES + contentLength;
+  #followingOf(type: ContentType): () => TlsRecord | undefined {
+    return type === CONTENT.applicationData ? this.#nextApplicationData : none;
   }
 
-  #sealOne(type: ContentType, content: Uint8Array, out: Uint8Array, offset: number): number {
-    if (this.#sealer !== undefined) return this.#sealer.seal(type, content, out, offset);
-    writeHeader(out, offset, type, content.length);
-    out.set(content, offset + HEADER_BYTES);
-    return offset + HEADER_BYTES + content.length;
-  }
+  readonly #nextApplicationData = () => this.#deframer.next(true, CONTENT.applicationData);
 
   #countEmpty(type: ContentType): void {
     this.#emptyInARow += 1;
@@ -148,3 +130,5 @@ export class RecordLayer {
       );
   }
 }
+
+function none(): undefined {}

@@ -16,7 +16,7 @@ export const HEADER_BYTES = 5;
 export const MAX_CONTENT_BYTES = 16_384;
 /** RFC 5246, 6.2.3: what protection may add. */
 const MAX_EXPANSION = 2048;
-const MAX_BODY_BYTES = MAX_CONTENT_BYTES + MAX_EXPANSION;
+export const MAX_BODY_BYTES = MAX_CONTENT_BYTES + MAX_EXPANSION;
 
 export interface TlsRecord {
   readonly type: ContentType;
@@ -30,6 +30,14 @@ export function writeHeader(out: Uint8Array, offset: number, type: ContentType, 
   out[offset + 2] = 3;
   out[offset + 3] = length >> 8;
   out[offset + 4] = length;
+}
+
+/** A record without protection. */
+export function plainRecord(type: ContentType, content: Uint8Array): Uint8Array {
+  const record = new Uint8Array(HEADER_BYTES + content.length);
+  writeHeader(record, 0, type, content.length);
+  record.set(content, HEADER_BYTES);
+  return record;
 }
 
 /**
@@ -48,20 +56,17 @@ export class RecordDeframer {
     this.#at = 0;
   }
 
-  /** No byte of an unfinished record is waiting. */
-  get atBoundary(): boolean {
-    return this.#partialLength === 0 && this.#at === this.#chunk.length;
-  }
-
   /**
    * The next whole record, or undefined until more is pushed. A header is judged as soon as it is complete.
    * @param isProtected whether bodies are encrypted: then they may be longer, and the version must be 1.2.
+   * @param wanted leaves a record of another type where it is, and returns undefined
    */
-  next(isProtected: boolean): TlsRecord | undefined {
-    if (this.#partialLength > 0) return this.#finishPartial(isProtected);
+  next(isProtected: boolean, wanted?: ContentType): TlsRecord | undefined {
+    if (this.#partialLength > 0) return this.#finishPartial(isProtected, wanted);
     const available = this.#chunk.length - this.#at;
     if (available >= HEADER_BYTES) {
       const header = decodeHeader(this.#chunk, this.#at, isProtected);
+      if (wanted !== undefined && header.type !== wanted) return undefined;
       const end = this.#at + HEADER_BYTES + header.length;
       if (end <= this.#chunk.length) {
         const body = this.#chunk.subarray(this.#at + HEADER_BYTES, end);
@@ -73,10 +78,11 @@ export class RecordDeframer {
     return undefined;
   }
 
-  #finishPartial(isProtected: boolean): TlsRecord | undefined {
+  #finishPartial(isProtected: boolean, wanted: ContentType | undefined): TlsRecord | undefined {
     if (this.#keep(HEADER_BYTES - this.#partialLength) < HEADER_BYTES) return undefined;
     const partial = this.#partial!;
     const header = decodeHeader(partial, 0, isProtected);
+    if (wanted !== undefined && header.type !== wanted) return undefined;
     const whole = HEADER_BYTES + header.length;
     if (this.#keep(whole - this.#partialLength) < whole) return undefined;
     this.#partialLength = 0;

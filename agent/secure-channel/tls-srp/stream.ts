@@ -1,17 +1,12 @@
 /** The established channel: application data, and an orderly end that nobody in between can forge. */
 
-import { concatBytes } from '../../base/bytes.ts';
 import { asError, peerError } from '../../base/errors.ts';
 import type { ByteStream } from '../../base/stream.ts';
 import { ALERT, TlsError } from './alert.ts';
 import type { TlsSuiteName } from './policy.ts';
-import { CONTENT, MAX_CONTENT_BYTES } from './record.ts';
+import { CONTENT } from './record.ts';
 import type { RecordLayer } from './record-layer.ts';
-
-/** What one write to the stream below carries at most: enough to be cheap, little enough to feel back-pressure. */
-const CONTENT_PER_WRITE = 16 * MAX_CONTENT_BYTES;
-/** Records that one `read` opens at most, so that a chunk of tiny ones does not hold up everything else for long. */
-const RECORDS_PER_READ = 64;
+import { MAX_SEALED_CONTENT } from './record-protection.ts';
 
 export interface TlsStreamFacts {
   readonly role: 'client' | 'server';
@@ -45,7 +40,7 @@ export class TlsStream implements ByteStream {
   /**
    * The content of several records in one piece, as far as they have arrived together.
    * @throws SkylarkError `channel.truncated` when the connection ends without close_notify, since then anybody may have
-   *   cut it; `tls.*` when the other side breaks a rule. What came before that is delivered first.
+   *   cut it; `tls.*` when the other side breaks a rule.
    */
   async read(): Promise<Uint8Array | null> {
     for (;;) {
@@ -84,20 +79,20 @@ export class TlsStream implements ByteStream {
 
   /** What is here already; undefined if that is nothing (yet). */
   #take(): Uint8Array | undefined {
-    const pieces: Uint8Array[] = [];
+    if (this.#failure !== undefined) return undefined;
     try {
-      while (pieces.length < RECORDS_PER_READ && this.#failure === undefined) {
+      for (;;) {
         const record = this.#records.take();
         if (record === undefined) break;
         if (record.type !== CONTENT.applicationData) throw unexpected(record.type);
-        if (record.body.length > 0) pieces.push(record.body);
+        if (record.body.length > 0) return record.body;
       }
     } catch (thrown) {
       this.#fail(asError(thrown));
     }
     // RFC 5246, 7.2.1: answered at once, and what we still had to send is dropped.
     if (this.#records.closedByPeer) void this.#sendCloseNotify();
-    return pieces.length > 1 ? concatBytes(...pieces) : pieces[0];
+    return undefined;
   }
 
   /** Waits for more; false when nothing more comes since we closed. */
@@ -113,14 +108,14 @@ export class TlsStream implements ByteStream {
   }
 
   async #send(bytes: Uint8Array): Promise<void> {
-    for (let from = 0; from < bytes.length; from += CONTENT_PER_WRITE) {
+    for (let from = 0; from < bytes.length; from += MAX_SEALED_CONTENT) {
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#records.closedByPeer)
         throw peerError('channel.closed', 'the other side has closed the channel');
       // Sealed and handed over without a pause, so that records go out in the order of their numbers.
       const piece = this.#records.seal(
         CONTENT.applicationData,
-        bytes.subarray(from, from + CONTENT_PER_WRITE),
+        bytes.subarray(from, from + MAX_SEALED_CONTENT),
       );
       try {
         await this.#below.write(piece);
