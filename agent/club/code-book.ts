@@ -17,7 +17,14 @@ import {
 } from './access-code.ts';
 import { randomBytes } from './random.ts';
 import type { AccessLevel } from './session.ts';
-import { type CodeSecret, type CodeState, MAX_LIFETIME, type StoredCode } from './stored-code.ts';
+import {
+  type CodeSecret,
+  type CodeState,
+  expiry,
+  hasEnded,
+  MAX_LIFETIME,
+  type StoredCode,
+} from './stored-code.ts';
 
 export interface NewCode {
   readonly level: AccessLevel;
@@ -353,14 +360,6 @@ class StoredCodeBook implements CodeBook {
       username: secret?.kind === 'password' ? secret.username : undefined,
     };
   }
-}
-
-function hasEnded({ state }: StoredCode): boolean {
-  return state.kind === 'used' || state.kind === 'revoked' || state.kind === 'expired';
-}
-
-function expiry({ created, lifetime }: StoredCode): bigint | undefined {
-  return lifetime === undefined ? undefined : created + BigInt(lifetime) * 1_000_000_000n;
 }
 
 function isForgotten(code: StoredCode, now: bigint): boolean {

@@ -47,6 +47,16 @@ export interface StoredCode {
   readonly state: CodeState;
 }
 
+/** For good. A code whose time is over but that was not looked at since is not ended yet. */
+export function hasEnded({ state }: StoredCode): boolean {
+  return state.kind === 'used' || state.kind === 'revoked' || state.kind === 'expired';
+}
+
+/** Nanoseconds since 1970; undefined: never. */
+export function expiry({ created, lifetime }: StoredCode): bigint | undefined {
+  return lifetime === undefined ? undefined : created + BigInt(lifetime) * 1_000_000_000n;
+}
+
 /** Longest lifetime, seconds: a hundred years. */
 export const MAX_LIFETIME = 3_155_760_000;
 

@@ -114,9 +114,7 @@ class OpenStateFile<T> implements StateFile<T> {
     }
     return new Promise((resolve, reject) => {
       this.#jobs.push({ change, resolve, reject });
-      this.#writing ??= this.#writeAll().finally(() => {
-        this.#writing = undefined;
-      });
+      this.#writing ??= this.#writeAll();
     });
   }
 
@@ -143,6 +141,8 @@ class OpenStateFile<T> implements StateFile<T> {
     // One turn of the loop later, so that what is asked for together is written together.
     await Promise.resolve();
     while (this.#jobs.length > 0) await this.#write(this.#jobs.splice(0));
+    // In the same turn as the last look: a job that comes now must find nobody at work.
+    this.#writing = undefined;
   }
 
   async #write(jobs: readonly Job<T>[]): Promise<void> {

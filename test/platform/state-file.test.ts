@@ -11,8 +11,8 @@ import fc from 'fast-check';
 import type { Json } from '../../agent/base/json.ts';
 import { type LogEntry, Logger } from '../../agent/base/log.ts';
 import { field, integer, list, object, text, u63 } from '../../agent/base/schema.ts';
-import type { StateDisk } from '../../agent/platform/state-disk.ts';
 import { openStateFile, type StateFileOptions } from '../../agent/platform/state-file.ts';
+import { FragileDisk } from '../support/fragile-disk.ts';
 import { mutated } from '../support/properties.ts';
 
 const schema = object({
@@ -87,6 +87,16 @@ test('updates that come together are all made, in order, and a failing one harms
   const expected = Array.from({ length: 50 }, (_, i) => String(i)).filter((i) => i !== '20' && i !== '30');
   assert.deepEqual(file.value.names, expected);
   assert.deepEqual((await openStateFile(optionsFor(path))).value, file.value);
+});
+
+test('an update in every turn of the event loop around the end of another one is made', async (context) => {
+  const file = await openStateFile(optionsFor(join(await folder(context), 'state.json')));
+  for (let turns = 0; turns < 12; turns++) {
+    await file.update((value) => ({ ...value, count: value.count + 1 }));
+    for (let i = 0; i < turns; i++) await Promise.resolve();
+    await file.update((value) => ({ ...value, count: value.count + 1 }));
+  }
+  assert.equal(file.value.count, 24);
 });
 
 test('a section changes its part only', async (context) => {
@@ -227,76 +237,6 @@ test('an older version is migrated step by step, and kept; a newer one is refuse
   assert.equal((await openStateFile(newer)).value.total, 10);
   await assert.rejects(openStateFile(optionsFor(path)), { code: 'state.too_new', fault: 'environment' });
 });
-
-/**
- * A file system as a power cut leaves it: what was flushed is there; of the names changed since the folder was last
- * flushed, any part may be.
- */
-class FragileDisk implements StateDisk {
-  readonly #durable = new Map<string, Uint8Array>();
-  #pending: ((names: Map<string, Uint8Array>) => void)[] = [];
-  steps = 0;
-  /** The step at which the current goes away, or at which the disk says `failure`. */
-  cutAt = Number.POSITIVE_INFINITY;
-  failure: (Error & { code?: string }) | undefined;
-
-  get #names(): Map<string, Uint8Array> {
-    const names = new Map(this.#durable);
-    for (const change of this.#pending) change(names);
-    return names;
-  }
-
-  #step(): void {
-    this.steps += 1;
-    if (this.failure !== undefined && this.steps === this.cutAt) throw this.failure;
-    if (this.failure === undefined && this.steps >= this.cutAt) throw new Error('power cut');
-  }
-
-  /** The power comes back: `survives` says of each unflushed change whether it reached the medium. */
-  restart(survives: (index: number) => boolean): void {
-    this.#pending
-      .filter((_, index) => survives(index))
-      .forEach((change) => {
-        change(this.#durable);
-      });
-    this.#pending = [];
-    this.steps = 0;
-    this.cutAt = Number.POSITIVE_INFINITY;
-    this.failure = undefined;
-  }
-
-  async makeFolder(): Promise<void> {
-    this.#step();
-  }
-  async read(path: string): Promise<Uint8Array | undefined> {
-    this.#step();
-    return this.#names.get(path);
-  }
-  async create(path: string, bytes: Uint8Array): Promise<void> {
-    this.#step();
-    assert.ok(!this.#names.has(path), 'EEXIST');
-    this.#pending.push((names) => names.set(path, bytes));
-  }
-  async rename(from: string, to: string): Promise<void> {
-    this.#step();
-    assert.ok(this.#names.has(from), 'ENOENT');
-    this.#pending.push((names) => {
-      const bytes = names.get(from);
-      if (bytes === undefined) return;
-      names.delete(from);
-      names.set(to, bytes);
-    });
-  }
-  async remove(path: string): Promise<void> {
-    this.#step();
-    this.#pending.push((names) => names.delete(path));
-  }
-  async flushFolder(): Promise<void> {
-    this.#step();
-    for (const change of this.#pending) change(this.#durable);
-    this.#pending = [];
-  }
-}
 
 test('a power cut at any step of any write leaves the acknowledged document or a later one', async () => {
   await fc.assert(

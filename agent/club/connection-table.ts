@@ -1,0 +1,184 @@
+/** The open connections of this device: one for each peer of each club. */
+
+import { type Clock, sleep } from '../base/clock.ts';
+import { peerError } from '../base/errors.ts';
+import type { SecureChannel } from '../secure-channel/channel.ts';
+import type { IncomingMessage, MessageStream } from '../wire/message-stream.ts';
+import { InstanceHistory, judgeDuplicate } from './duplicates.ts';
+import type { Introduction } from './handshake.ts';
+import type { MeteredStream } from './meter.ts';
+import type { RunningSession } from './open-session.ts';
+import type { AccessLevel, PeerIdentity } from './session.ts';
+
+export interface ConnectionStatus {
+  /** Our own name for the club. */
+  readonly club: string;
+  readonly peer: PeerIdentity;
+  readonly level: AccessLevel;
+  readonly channel: Pick<SecureChannel, 'version' | 'cipher'>;
+  readonly dialledBy: 'us' | 'them';
+  /** Nanoseconds since 1970. */
+  readonly since: bigint;
+  /** Bytes a second, averaged over some seconds. */
+  readonly rateUp: number;
+  readonly rateDown: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly unknownMessages: number;
+}
+
+/** A message that is being received before the session begins. */
+export type OpeningMessage = Promise<IncomingMessage | null> | undefined;
+
+/** A connection whose peer has introduced itself. */
+export interface Newcomer {
+  readonly club: string;
+  /** Our peer ID in the club. */
+  readonly self: string;
+  readonly introduction: Introduction;
+  readonly dialledBy: 'us' | 'them';
+  readonly channel: SecureChannel;
+  readonly messages: MessageStream;
+  readonly meter: MeteredStream;
+  /** Begins the session; may throw. */
+  readonly open: (first: OpeningMessage) => RunningSession;
+}
+
+interface Entry {
+  readonly newcomer: Newcomer;
+  readonly running: RunningSession;
+  readonly since: bigint;
+}
+
+/** How long a peer that dialled twice has to show which connection it means, milliseconds. */
+const WAIT_MS = 10_000;
+
+export class ConnectionTable {
+  readonly #clock: Clock;
+  readonly #onPeerCloned: (newcomer: Newcomer) => void;
+  readonly #entries = new Map<string, Entry>();
+  readonly #waiting = new Set<string>();
+  readonly #history = new InstanceHistory();
+
+  constructor(clock: Clock, onPeerCloned: (newcomer: Newcomer) => void) {
+    this.#clock = clock;
+    this.#onPeerCloned = onPeerCloned;
+  }
+
+  /**
+   * Opens the session of a newcomer, in the place of an older one if need be.
+   * @throws SkylarkError (peer) `session.duplicate`, `session.peer_cloned`, `session.closed_early`: it must go.
+   */
+  admit(newcomer: Newcomer): Promise<RunningSession> {
+    return this.#admit(newcomer, undefined);
+  }
+
+  async #admit(newcomer: Newcomer, first: OpeningMessage): Promise<RunningSession> {
+    const { peer } = newcomer.introduction;
+    const key = keyOf(newcomer.club, peer.id);
+    const older = this.#entries.get(key);
+    if (older === undefined) return this.#enter(key, newcomer, first);
+    const olderInstance = older.newcomer.introduction.peer.instance;
+    if (this.#history.wasReplaced(key, peer.instance) && peer.instance !== olderInstance) {
+      this.#onPeerCloned(newcomer);
+      throw peerError('session.peer_cloned', 'two processes go by the peer ID of this peer');
+    }
+    switch (judgeDuplicate(candidate(older.newcomer), candidate(newcomer), newcomer.self, peer.id)) {
+      case 'older':
+        throw duplicate();
+      case 'newer':
+        return this.#replace(key, newcomer, first);
+      case 'wait':
+        return this.#wait(key, newcomer, older, first ?? newcomer.messages.receive());
+    }
+  }
+
+  /** The peer shows which of its two connections it means: it closes the one, or speaks on the other. */
+  async #wait(
+    key: string,
+    newcomer: Newcomer,
+    older: Entry,
+    first: Promise<IncomingMessage | null>,
+  ): Promise<RunningSession> {
+    if (this.#waiting.has(key)) throw duplicate();
+    this.#waiting.add(key);
+    const over = new AbortController();
+    try {
+      const said = await Promise.race([
+        first,
+        older.running.ended.then(() => undefined),
+        sleep(this.#clock, WAIT_MS, over.signal).then(() => undefined),
+      ]);
+      if (said === null) throw peerError('session.closed_early', 'the peer keeps its older connection');
+    } finally {
+      over.abort(duplicate());
+      this.#waiting.delete(key);
+    }
+    // Another one may have come in between.
+    return this.#entries.get(key) === older
+      ? this.#replace(key, newcomer, first)
+      : this.#admit(newcomer, first);
+  }
+
+  #replace(key: string, newcomer: Newcomer, first: OpeningMessage): RunningSession {
+    const older = this.#entries.get(key);
+    if (older !== undefined) {
+      const { instance } = older.newcomer.introduction.peer;
+      if (instance !== newcomer.introduction.peer.instance) this.#history.replaced(key, instance);
+      this.#entries.delete(key);
+      older.running.session.close(undefined);
+    }
+    return this.#enter(key, newcomer, first);
+  }
+
+  #enter(key: string, newcomer: Newcomer, first: OpeningMessage): RunningSession {
+    const running = newcomer.open(first);
+    const entry = { newcomer, running, since: this.#clock.now() };
+    this.#entries.set(key, entry);
+    void running.ended.then(() => {
+      if (this.#entries.get(key) === entry) this.#entries.delete(key);
+    });
+    return running;
+  }
+
+  has(club: string, peer: string): boolean {
+    return this.#entries.has(keyOf(club, peer));
+  }
+
+  /** Ends the sessions of a club, or all. Resolves when they have let go of their connections. */
+  async close(club?: string): Promise<void> {
+    const ending = [...this.#entries.values()].filter(
+      ({ newcomer }) => club === undefined || newcomer.club === club,
+    );
+    for (const { running } of ending) running.session.close(undefined);
+    await Promise.all(ending.map(({ running }) => running.ended));
+  }
+
+  list(): readonly ConnectionStatus[] {
+    return Array.from(this.#entries.values(), ({ newcomer, running, since }) => ({
+      club: newcomer.club,
+      peer: newcomer.introduction.peer,
+      level: newcomer.introduction.level,
+      channel: { version: newcomer.channel.version, cipher: newcomer.channel.cipher },
+      dialledBy: newcomer.dialledBy,
+      since,
+      rateUp: newcomer.meter.sent.rate,
+      rateDown: newcomer.meter.received.rate,
+      bytesUp: newcomer.meter.sent.total,
+      bytesDown: newcomer.meter.received.total,
+      unknownMessages: running.unknownMessages,
+    }));
+  }
+}
+
+function keyOf(club: string, peer: string): string {
+  return `${club} ${peer}`;
+}
+
+function candidate({ introduction, dialledBy }: Newcomer) {
+  return { level: introduction.level, instance: introduction.peer.instance, dialledBy };
+}
+
+function duplicate() {
+  return peerError('session.duplicate', 'there is a connection to this peer already');
+}
