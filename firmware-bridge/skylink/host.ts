@@ -58,6 +58,8 @@ export interface SkylinkOptions {
   readonly helloPatience?: number;
   /** How long the device may leave questions without any valid frame. Milliseconds, default 8,000. */
   readonly patience?: number;
+  /** Files in one listing. Default 100,000. */
+  readonly mostFiles?: number;
 }
 
 export type Announcement =
@@ -157,6 +159,7 @@ export class SkylinkHost {
   readonly #line: Line;
   readonly #asker: Asker;
   readonly #random: () => number;
+  readonly #mostFiles: number;
   #welcome: Welcome;
 
   constructor(line: Line, welcome: Welcome, options: SkylinkOptions) {
@@ -164,6 +167,7 @@ export class SkylinkHost {
     this.#line = line;
     this.#welcome = welcome;
     this.#random = options.random ?? Math.random;
+    this.#mostFiles = options.mostFiles ?? 100_000;
     const plan = new ReadPlan(largestChunk(welcome), tempo);
     this.#asker = new Asker(line, options.clock, tempo, plan, options.patience ?? 8_000);
   }
@@ -202,7 +206,7 @@ export class SkylinkHost {
    * @throws SkylarkError `device.stuck` for a listing that gets nowhere or never ends.
    */
   list(since: number, signal?: AbortSignal): AsyncGenerator<FileEntry, ListingEnd> {
-    return listFiles(this.#asker, since, signal);
+    return listFiles(this.#asker, since, this.#mostFiles, signal);
   }
 
   /** @returns undefined if the device has no such file. */

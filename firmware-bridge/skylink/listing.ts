@@ -7,8 +7,6 @@ import { frameLength } from './frame.ts';
 import type { Turn } from './line.ts';
 import { ERR, FILE, LIST, LIST_END } from './messages.ts';
 
-/** Files that a device may have. */
-const MOST_FILES = 100_000;
 /** Files asked for at once; fewer after an answer with a gap. */
 const LARGEST_PAGE = 32;
 const MOST_FRUITLESS = 50;
@@ -34,6 +32,7 @@ interface Page {
 export async function* listFiles(
   asker: Asker,
   since: number,
+  mostFiles: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<FileEntry, ListingEnd> {
   let cursor = 0;
@@ -57,7 +56,7 @@ export async function* listFiles(
       if (end?.next === 0) return { counter, total: end.total };
       cursor = end?.next ?? files.at(-1)?.next ?? cursor;
     }
-    asker.giveUp(listed > MOST_FILES, `the device lists more than ${MOST_FILES} files`);
+    asker.giveUp(listed > mostFiles, `the device lists more than ${mostFiles} files`);
     asker.giveUp(fruitless > MOST_FRUITLESS, 'the listing gets nowhere');
   }
 }

@@ -18,6 +18,8 @@ export interface LineOptions {
   readonly toDevice?: Tamper;
   /** Bytes that may wait to be sent before `write` waits. Default 64: a small device's buffer. */
   readonly buffer?: number;
+  /** How late timers of a real clock may be without slowing the line down, milliseconds. Default 0. */
+  readonly slack?: number;
 }
 
 export type Tamper = (bytes: Uint8Array, offset: number) => Uint8Array;
@@ -93,6 +95,7 @@ class Wire {
   readonly #bytesPerMs: number;
   readonly #latency: number;
   readonly #limit: number;
+  readonly #slack: number;
   readonly #tamper: Tamper | undefined;
   #sending: Uint8Array[] = [];
   #queued = 0;
@@ -115,14 +118,16 @@ class Wire {
     this.#bytesPerMs = options.baud === undefined ? Number.POSITIVE_INFINITY : options.baud / 10_000;
     this.#latency = latency;
     this.#limit = options.buffer ?? 64;
+    this.#slack = options.slack ?? 0;
     this.#tamper = tamper;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     this.#check();
     if (this.#ended) throw new Error('write after close');
-    for (let offset = 0; offset < bytes.length; offset += PACKET) {
-      const piece = bytes.slice(offset, offset + PACKET);
+    const length = this.#bytesPerMs === Number.POSITIVE_INFINITY ? bytes.length : PACKET;
+    for (let offset = 0; offset < bytes.length; offset += length) {
+      const piece = bytes.slice(offset, offset + length);
       this.#sending.push(piece);
       this.#queued += piece.length;
     }
@@ -193,8 +198,7 @@ class Wire {
     const next = this.#sending[0];
     if (next === undefined) return;
     const now = this.#clock.monotonic();
-    // Timers of a real clock are late by a millisecond or two; the line is not slower for that.
-    this.#free = Math.max(this.#free, now - 2) + next.length / this.#bytesPerMs;
+    this.#free = Math.max(this.#free, now - this.#slack) + next.length / this.#bytesPerMs;
     if (this.#free <= now) {
       this.#through();
       this.#send();
