@@ -102,6 +102,11 @@ export class Schedule {
     return this.#wants.get(sha256)?.done ?? 0;
   }
 
+  /** 0 for what is not wanted. */
+  sizeOf(sha256: string): number {
+    return this.#wants.get(sha256)?.size ?? 0;
+  }
+
   addSource(id: SourceId, now: number): void {
     this.#sources.set(id, new Source(id, this.#limits, now));
     this.#state += 1;

@@ -18,6 +18,10 @@ function file(sha256: string, rest: Partial<Contender> = {}): Contender {
   };
 }
 
+function start(text: string): string {
+  return [...text].slice(0, 40).join('');
+}
+
 describe('the name of a conflict copy', () => {
   const names: readonly (readonly [string, string])[] = [
     ['/foo.txt', '/foo.CONFLICT.q3x9k2ab.txt'],
@@ -35,7 +39,7 @@ describe('the name of a conflict copy', () => {
     [`/a.${'e'.repeat(200)}`, `/a.${'e'.repeat(200)}.CONFLICT.q3x9k2ab`],
   ];
   for (const [key, expected] of names) {
-    it(`${JSON.stringify(key.slice(0, 40))} becomes ${JSON.stringify(expected.slice(0, 40))}`, () => {
+    it(`of ${JSON.stringify(start(key))} begins ${JSON.stringify(start(expected))}`, () => {
       assert.equal(conflictKey(key, MARK), expected);
     });
   }

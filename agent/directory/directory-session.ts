@@ -1,0 +1,70 @@
+/** The extension "directory" in one session: hands each message to whoever deals with it. */
+
+import type { AttachedExtension, Session } from '../club/session.ts';
+import type { ShareRoot } from '../platform/files.ts';
+import { decode } from '../wire/message.ts';
+import type { IncomingMessage } from '../wire/message-stream.ts';
+import { Announcer } from './announce.ts';
+import type { Fetcher } from './fetch.ts';
+import * as messages from './messages.ts';
+import { ContentServer, type Holdings } from './serve.ts';
+
+export interface DirectorySessionOptions {
+  readonly session: Session;
+  readonly root: ShareRoot;
+  readonly fetcher: Fetcher;
+  readonly holdings: Holdings;
+  readonly sent: (bytes: number) => void;
+  readonly onDetach: () => void;
+}
+
+export interface DirectoryPeer extends AttachedExtension {
+  /** Contents have arrived here. */
+  announce(sha256: string): void;
+}
+
+export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer {
+  const { session, root, holdings, sent } = options;
+  const { log } = session;
+  const send = (message: Parameters<Session['send']>[0]) => session.send(message);
+  const server = new ContentServer({ send, root, holdings, log, sent });
+  const announcer = new Announcer(send, log);
+  const source = options.fetcher.attach({ id: session.peer.id, log, send });
+  let isDetached = false;
+
+  const receive = async (message: IncomingMessage): Promise<void> => {
+    if (isDetached) return;
+    switch (message.type) {
+      case messages.get.type:
+        return server.get(decode(messages.get, message));
+      case messages.data.type:
+        return source.data(decode(messages.data, message), message.payload);
+      case messages.notPresent.type:
+        return source.notPresent(decode(messages.notPresent, message));
+      case messages.getError.type:
+        return source.getError(decode(messages.getError, message));
+      case messages.getPresence.type:
+        return announcer.getPresence();
+      case messages.bloomFilter.type:
+        return source.bloomFilter(decode(messages.bloomFilter, message), message.payload);
+      case messages.present.type:
+        return source.present(decode(messages.present, message));
+      default:
+        // Of a later version of the protocol.
+        return undefined;
+    }
+  };
+
+  return {
+    receive,
+    announce: (sha256) => announcer.announce(sha256),
+    detach() {
+      if (isDetached) return;
+      isDetached = true;
+      server.close();
+      announcer.close();
+      source.detach();
+      options.onDetach();
+    },
+  };
+}

@@ -1,0 +1,399 @@
+/**
+ * Brings the contents that pending records lack: from a copy that is here already, or else from the peers, from several
+ * at the same time, as the schedule says. What arrives is verified before it takes its place; what does not fit is its
+ * sender's fault, and asked of another.
+ */
+
+import type { Clock, Timer } from '../base/clock.ts';
+import { asError, errorCode, peerError, SkylarkError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { ShareRoot } from '../platform/files.ts';
+import { encode, type MessageOf } from '../wire/message.ts';
+import type { OutgoingMessage, Payload } from '../wire/message-stream.ts';
+import { Backlog } from './backlog.ts';
+import { BackoffTimer } from './backoff-timer.ts';
+import { type Delivered, Delivery } from './deliver.ts';
+import type { FetchSource, SourcePeer } from './fetch-source.ts';
+import type { Hashing } from './hashing.ts';
+import * as messages from './messages.ts';
+import type { Partials } from './partials.ts';
+import type { PendingRow, PendingStore } from './pending.ts';
+import type { Placer } from './place.ts';
+import { Presence } from './presence.ts';
+import { readBytes, readFilter, writeBytes } from './receive.ts';
+import type { RefusalStore } from './refusals.ts';
+import { type Request, SCHEDULE_LIMITS, Schedule } from './schedule.ts';
+import { type LocalContents, SMALL_CONTENT } from './supply.ts';
+
+export interface FetcherOptions {
+  readonly pending: PendingStore;
+  readonly partials: Partials;
+  readonly refusals: RefusalStore;
+  readonly placer: Placer;
+  readonly local: LocalContents;
+  readonly root: ShareRoot;
+  readonly hashing: Hashing;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** False while nothing may be written to the folder. */
+  readonly mayPlace: () => boolean;
+  /** The disk refused something: nothing more is fetched for a while. */
+  readonly onTrouble: (error: Error) => void;
+  /** It works (again). */
+  readonly onPlaced: () => void;
+  readonly received: (bytes: number) => void;
+}
+
+interface Source {
+  readonly number: number;
+  readonly peer: SourcePeer;
+  readonly presence: Presence;
+  unasked: number;
+  hasLied: boolean;
+}
+
+/** Rows that are looked at in one go. */
+const REFILL = 128;
+/** Contents that are copied from elsewhere in the share at the same time. */
+const COPIES_AT_ONCE = 16;
+/** Portions that are looked at before anything else gets its turn. */
+const PORTIONS = 4;
+const TICK_MS = 1_000;
+/** After a refusal of the disk. */
+const TROUBLE_BACKOFF = { first: 2_000, longest: 60_000 };
+/** For contents that nobody has, and files that can't be placed yet. */
+const RETRY_BACKOFF = { first: 1_000, longest: 600_000 };
+/** A peer that sends so much that nobody asked for is not worth its connection. */
+const MAX_UNASKED = 1_000;
+
+export class Fetcher {
+  readonly #options: FetcherOptions;
+  readonly #schedule: Schedule;
+  readonly #backlog: Backlog;
+  readonly #delivery: Delivery;
+  readonly #sources = new Map<number, Source>();
+  /** Contents that are being copied, opened, verified or placed. */
+  readonly #busy = new Set<string>();
+  readonly #trouble: BackoffTimer;
+  readonly #retry: BackoffTimer;
+  #nextSource = 1;
+  #copies = 0;
+  #idleWaiters: (() => void)[] = [];
+  #isScheduled = false;
+  #isPaused = false;
+  #isClosed = false;
+  #mustRetry = false;
+  #tick: Timer | undefined;
+
+  constructor(options: FetcherOptions) {
+    this.#options = options;
+    this.#backlog = new Backlog(options.pending);
+    this.#delivery = new Delivery(options);
+    this.#trouble = new BackoffTimer(options.clock, TROUBLE_BACKOFF, () => this.#lookAgain());
+    this.#retry = new BackoffTimer(options.clock, RETRY_BACKOFF, () => this.#lookAgain());
+    this.#schedule = new Schedule((number, sha256) => this.#likelihood(number, sha256), SCHEDULE_LIMITS);
+  }
+
+  /** Something may have become pending. */
+  wake(): void {
+    if (this.#isScheduled || this.#isClosed) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#advance();
+    });
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#lookAgain();
+  }
+
+  attach(peer: SourcePeer): FetchSource {
+    const number = this.#nextSource++;
+    const source: Source = { number, peer, presence: new Presence(), unasked: 0, hasLied: false };
+    this.#sources.set(number, source);
+    this.#schedule.addSource(number, this.#now());
+    this.#retry.reset();
+    this.#backlog.restart();
+    this.#send(source, { json: encode(messages.getPresence, {}) });
+    this.#tick ??= this.#options.clock.after(TICK_MS, () => this.#onTick());
+    this.wake();
+    return {
+      data: (message, payload) => this.#onData(source, message, payload),
+      notPresent: ({ sha256 }) => this.#onRefused(source, sha256),
+      getError: ({ sha256, message }) => {
+        source.peer.log.debug('a peer can not serve a file', { sha256, message });
+        this.#options.refusals.add(source.peer.id, sha256);
+        this.#onRefused(source, sha256);
+      },
+      bloomFilter: async ({ kValue }, payload) => {
+        source.presence.setFilter(await readFilter(payload), kValue);
+        this.#schedule.reconsider(number);
+        this.#backlog.restart();
+        this.wake();
+      },
+      present: ({ sha256 }) => this.#onPresent(source, sha256),
+      detach: () => {
+        this.#sources.delete(number);
+        this.#schedule.removeSource(number);
+        this.wake();
+      },
+    };
+  }
+
+  /** No record may need these contents any more. */
+  obsolete(sha256: string): void {
+    if (this.#busy.has(sha256) || this.#options.pending.isWanted(sha256)) return;
+    this.#schedule.drop(sha256);
+    if (this.#options.partials.has(sha256))
+      void this.#work(sha256, () => this.#options.partials.discard(sha256));
+  }
+
+  /** Resolves when nothing is being copied, verified or placed. */
+  async idle(): Promise<void> {
+    while (this.#busy.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#tick?.cancel();
+    this.#retry.cancel();
+    this.#trouble.cancel();
+    this.#delivery.wake();
+    await this.idle();
+    await this.#options.partials.closeAll();
+  }
+
+  get #mayRun(): boolean {
+    return !this.#isPaused && !this.#isClosed && !this.#trouble.isRunning && this.#options.mayPlace();
+  }
+
+  #now(): number {
+    return this.#options.clock.monotonic();
+  }
+
+  #advance(): void {
+    if (!this.#mayRun) return;
+    // Half empty: so that rows are read in portions, not one by one.
+    for (let portion = 0; this.#schedule.room >= SCHEDULE_LIMITS.contents / 2; portion++) {
+      if (portion === PORTIONS) this.wake();
+      if (portion === PORTIONS || this.#copies >= COPIES_AT_ONCE) break;
+      const rows = this.#backlog.next(REFILL);
+      if (rows.length === 0) {
+        this.#scheduleRetry();
+        break;
+      }
+      for (const row of rows) this.#consider(row);
+    }
+    this.#issue(this.#schedule.next(this.#now()));
+  }
+
+  #consider({ uuid, sha256, size }: PendingRow): void {
+    const { local, partials } = this.#options;
+    if (sha256 === undefined || this.#busy.has(sha256) || this.#schedule.has(sha256)) return;
+    if (size === 0n || local.mayHave(sha256)) void this.#work(sha256, () => this.#copy(uuid, sha256, size));
+    else if (partials.has(sha256)) void this.#work(sha256, () => this.#goOn(sha256, Number(size)));
+    else this.#want(sha256, size);
+  }
+
+  #want(sha256: string, size: bigint): void {
+    // Without anybody to ask, there is no use in choosing what to ask for.
+    if (this.#sources.size > 0) this.#schedule.want({ sha256, size: Number(size) });
+  }
+
+  /** Runs `work` on the contents, with whatever it throws dealt with. */
+  async #work(sha256: string, work: () => Promise<void>): Promise<void> {
+    this.#busy.add(sha256);
+    try {
+      await work();
+    } catch (thrown) {
+      if (!this.#isClosed) this.#onTrouble(thrown);
+    } finally {
+      this.#busy.delete(sha256);
+      if (this.#busy.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
+      this.wake();
+    }
+  }
+
+  async #copy(uuid: string, sha256: string, size: bigint): Promise<void> {
+    this.#copies += 1;
+    try {
+      const outcome = await this.#options.placer.apply(uuid);
+      if (outcome === 'content') this.#want(sha256, size);
+      else this.#account(outcome);
+    } finally {
+      this.#copies -= 1;
+    }
+  }
+
+  /** An interrupted transfer: asks for what is left of it. */
+  async #goOn(sha256: string, size: number): Promise<void> {
+    const { have } = await this.#options.partials.open(sha256, size);
+    const [all] = have;
+    if (all !== undefined && all.start === 0 && all.end === size) {
+      // It was complete, but could not be placed then.
+      const outcome = await this.#delivery.file(sha256, size);
+      if (outcome === 'wrong') this.#want(sha256, BigInt(size));
+      else this.#account(outcome);
+    } else if (this.#sources.size > 0) this.#schedule.want({ sha256, size, have });
+    else await this.#options.partials.close(sha256);
+  }
+
+  #issue(requests: readonly Request[]): void {
+    for (const { source: number, sha256, offset, length } of requests) {
+      const source = this.#sources.get(number);
+      const range = [BigInt(offset), BigInt(length)] as const;
+      if (source !== undefined) this.#send(source, { json: encode(messages.get, { sha256, range }) });
+    }
+  }
+
+  /** A session whose sending fails ends, and its end detaches the source. */
+  #send(source: Source, message: OutgoingMessage): void {
+    source.peer.send(message).catch((reason: unknown) => {
+      source.peer.log.debug('a request could not be sent', { reason: asError(reason) });
+    });
+  }
+
+  async #onData(source: Source, message: MessageOf<typeof messages.data>, payload: Payload | undefined) {
+    const { sha256 } = message;
+    const [start, count] = message.range ?? [0n, BigInt(this.#schedule.sizeOf(sha256))];
+    const [offset, length] = [Number(start), Number(count)];
+    const reception = this.#schedule.begin(source.number, sha256, offset, length, this.#now());
+    // What is not read is skipped.
+    if (reception === 'unasked') return this.#onUnasked(source);
+    if (reception === 'late' || payload === undefined) {
+      this.#settle(source, sha256, offset, length, reception === 'late');
+      return this.wake();
+    }
+    const heard = (bytes: number) => {
+      this.#schedule.heard(source.number, this.#now());
+      this.#options.received(bytes);
+    };
+    const size = this.#schedule.sizeOf(sha256);
+    if (size <= SMALL_CONTENT && length === size) {
+      const bytes = await readBytes(payload, length, heard);
+      const outcome = this.#settle(source, sha256, offset, length, bytes !== undefined);
+      if (bytes === undefined || outcome !== 'complete') return this.wake();
+      void this.#work(sha256, () => this.#deliver(sha256, this.#delivery.bytes(sha256, bytes)));
+      this.wake();
+      return this.#delivery.room();
+    }
+    let isWhole: boolean;
+    try {
+      const partial = await this.#options.partials.open(sha256, size);
+      isWhole = await writeBytes(payload, partial, offset, length, heard);
+    } catch (thrown) {
+      if (thrown instanceof SkylarkError && thrown.fault === 'peer') throw thrown;
+      this.#schedule.drop(sha256);
+      this.#schedule.delivered(source.number, sha256, offset, length, this.#now());
+      return this.#onTrouble(thrown);
+    }
+    if (this.#settle(source, sha256, offset, length, isWhole) === 'complete')
+      void this.#work(sha256, () => this.#deliver(sha256, this.#delivery.file(sha256, size)));
+    this.wake();
+    return undefined;
+  }
+
+  #settle(source: Source, sha256: string, offset: number, length: number, isWhole: boolean) {
+    if (isWhole) return this.#schedule.delivered(source.number, sha256, offset, length, this.#now());
+    // The file was changed there while it was sent.
+    this.#schedule.refused(source.number, sha256, { start: offset, end: offset + length }, this.#now());
+    return 'late';
+  }
+
+  /** What became of contents that had arrived. */
+  async #deliver(sha256: string, delivering: Promise<Delivered>): Promise<void> {
+    let outcome: Delivered = 'blocked';
+    try {
+      outcome = await delivering;
+    } finally {
+      if (outcome !== 'wrong') this.#schedule.drop(sha256);
+    }
+    if (outcome === 'wrong') this.#onMismatch(sha256);
+    else this.#account(outcome);
+  }
+
+  #account(outcome: Delivered): void {
+    if (outcome === 'done') {
+      this.#trouble.reset();
+      this.#options.onPlaced();
+    } else if (outcome !== 'unwanted') this.#mustRetry = true;
+  }
+
+  #onMismatch(sha256: string): void {
+    const culprit = this.#schedule.mismatch(sha256);
+    const source = culprit === undefined ? undefined : this.#sources.get(culprit);
+    if (source !== undefined) {
+      this.#options.refusals.add(source.peer.id, sha256);
+      if (!source.hasLied) source.peer.log.warn('a peer delivered wrong contents', { sha256 });
+      source.hasLied = true;
+    }
+    this.wake();
+  }
+
+  #onUnasked(source: Source): void {
+    source.unasked += 1;
+    if (source.unasked === 1) source.peer.log.warn('a peer answers what nobody asked');
+    if (source.unasked > MAX_UNASKED)
+      throw peerError('directory.unasked', 'a peer keeps answering what nobody asked');
+  }
+
+  #onRefused(source: Source, sha256: string): void {
+    const reception = this.#schedule.refused(source.number, sha256, undefined, this.#now());
+    if (reception === 'unasked') this.#onUnasked(source);
+    else this.wake();
+  }
+
+  #onPresent(source: Source, sha256: string): void {
+    const { pending, refusals } = this.#options;
+    source.presence.announce(sha256);
+    refusals.remove(source.peer.id, sha256);
+    this.#schedule.reconsider(source.number, sha256);
+    const [row] = this.#schedule.has(sha256) ? [] : pending.waitingFor(sha256);
+    if (row !== undefined && this.#mayRun && this.#schedule.room > 0) this.#consider(row);
+    this.wake();
+  }
+
+  #likelihood(number: number, sha256: string) {
+    const source = this.#sources.get(number);
+    if (source === undefined || this.#options.refusals.has(source.peer.id, sha256)) return 'never';
+    return source.presence.likelihood(sha256);
+  }
+
+  #onTick(): void {
+    this.#tick = undefined;
+    if (this.#sources.size === 0 || this.#isClosed) return;
+    this.#tick = this.#options.clock.after(TICK_MS, () => this.#onTick());
+    if (!this.#mayRun) return;
+    const { requests, exhausted } = this.#schedule.tick(this.#now());
+    this.#issue(requests);
+    for (const sha256 of exhausted) void this.#options.partials.close(sha256);
+    if (exhausted.length > 0) this.#mustRetry = true;
+    this.#advance();
+  }
+
+  /** When everything was looked at and something is left, it is looked at again after a while. */
+  #scheduleRetry(): void {
+    if (!this.#mustRetry) return;
+    this.#mustRetry = false;
+    this.#retry.start();
+  }
+
+  #lookAgain(): void {
+    this.#backlog.restart();
+    this.wake();
+  }
+
+  #onTrouble(thrown: unknown): void {
+    const error = asError(thrown);
+    this.#options.log.debug('a file could not be put into its place', { code: errorCode(thrown), error });
+    if (!this.#trouble.isRunning) this.#options.onTrouble(error);
+    this.#trouble.start();
+  }
+}

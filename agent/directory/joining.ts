@@ -1,0 +1,104 @@
+/**
+ * The first synchronisation of a folder that was not empty (protocol: "nothing is erased"). Files that belong to a record
+ * stay, files that are in the way go to the archive at once; what is left over when everything has arrived goes there at
+ * the end.
+ */
+
+import type { Clock, Timer } from '../base/clock.ts';
+import { asError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { IndexRow, LocalIndex } from './local-index.ts';
+import type { PendingStore } from './pending.ts';
+
+export interface JoiningOptions {
+  readonly index: LocalIndex;
+  readonly pending: PendingStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Everything that was found in the folder has been read. */
+  readonly isRead: () => boolean;
+  /** A peer is connected, and records have come. */
+  readonly isSupplied: () => boolean;
+  readonly toArchive: (row: IndexRow) => Promise<void>;
+  readonly onEnd: () => void;
+}
+
+const SETTING = 'joining';
+const CHECK_MS = 1_000;
+/** Milliseconds without anything new, after which the first synchronisation is taken to be over. */
+const QUIET_MS = 10_000;
+
+/** Whether the share's first synchronisation is still to be ended. */
+export function isJoining(index: LocalIndex): boolean {
+  return index.setting(SETTING) === 'yes';
+}
+
+/** To be called when a share is opened for the first time, before anything of the folder is looked at. */
+export function beginJoining(index: LocalIndex): void {
+  if (index.setting(SETTING) === undefined) index.setSetting(SETTING, 'yes');
+}
+
+export class Joining {
+  readonly #options: JoiningOptions;
+  #quietSince: number;
+  #timer: Timer | undefined;
+  #isClosed = false;
+
+  constructor(options: JoiningOptions) {
+    this.#options = options;
+    this.#quietSince = options.clock.monotonic();
+    this.#wait();
+  }
+
+  /** Something new came. */
+  disturb(): void {
+    this.#quietSince = this.#options.clock.monotonic();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+  }
+
+  #wait(): void {
+    this.#timer = this.#options.clock.after(CHECK_MS, () => void this.#check());
+  }
+
+  async #check(): Promise<void> {
+    const { clock, pending, isRead, isSupplied, index, log, onEnd } = this.#options;
+    const { files, folders } = pending.totals();
+    if (files + folders > 0 || !isRead() || !isSupplied()) this.disturb();
+    if (clock.monotonic() - this.#quietSince < QUIET_MS) {
+      this.#wait();
+      return;
+    }
+    try {
+      const count = await this.#clear();
+      if (this.#isClosed) return;
+      index.setSetting(SETTING, 'no');
+      onEnd();
+      log.info('the first synchronisation is complete', { archived: count });
+    } catch (thrown) {
+      log.warn('files that are not part of the share could not be archived', { error: asError(thrown) });
+      this.disturb();
+      this.#wait();
+    }
+  }
+
+  /** Files first; folders go with their last file, empty ones by themselves. */
+  async #clear(): Promise<number> {
+    const { index, toArchive } = this.#options;
+    let count = 0;
+    for (const kind of ['file', 'directory'] as const) {
+      for (const row of index.found()) {
+        if (this.#isClosed) return count;
+        if (row.kind !== kind || row.path === '/') continue;
+        // What was changed since is its owner's, and the detector's business.
+        if (kind === 'directory' && index.countChildren(row.path) > 0) continue;
+        await toArchive(row);
+        count += 1;
+      }
+    }
+    return count;
+  }
+}

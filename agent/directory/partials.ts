@@ -1,0 +1,214 @@
+/**
+ * Contents that arrive in pieces: each grows in a temporary file of its own, and what of it is there is noted now and
+ * then, so that an interrupted transfer goes on where it was. Only the SHA-256 of the whole proves anything; whatever a
+ * crash does to a half-written file, it costs another transfer at most.
+ */
+
+import { fromHex, toHex } from '../base/bytes.ts';
+import { isJsonObject, parseJson, stringifyJson } from '../base/json.ts';
+import type { ShareRoot, Temporary } from '../platform/files.ts';
+import type { Sqlite, SqlOutput } from '../platform/sqlite.ts';
+import { type Interval, merged } from './intervals.ts';
+
+const MIGRATIONS = [
+  `
+  CREATE TABLE directory_partial(
+    club TEXT NOT NULL,
+    sha256 BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    have TEXT NOT NULL,
+    PRIMARY KEY(club, sha256)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/** Bytes after which what is there is noted. */
+const NOTE_EVERY = 33_554_432;
+/** Most intervals that are noted: a transfer from many peers is never in more pieces. */
+const MAX_INTERVALS = 4_096;
+const PREFIX = 'get-';
+
+interface Stored extends Readonly<Record<string, SqlOutput>> {
+  readonly sha256: Uint8Array;
+  readonly size: bigint;
+  readonly have: string;
+}
+
+export class Partials {
+  readonly #sqlite: Sqlite;
+  readonly #club: string;
+  readonly #root: ShareRoot;
+  readonly #open = new Map<string, Promise<Partial>>();
+
+  constructor(sqlite: Sqlite, club: string, root: ShareRoot) {
+    this.#sqlite = sqlite;
+    this.#club = club;
+    this.#root = root;
+    sqlite.migrate('directory_partial', MIGRATIONS);
+  }
+
+  /** Whether an earlier transfer has left something of these contents. */
+  has(sha256: string): boolean {
+    return this.#open.has(sha256) || this.#stored(sha256) !== undefined;
+  }
+
+  /** The file of these contents, which is made if it is not there. */
+  open(sha256: string, size: number): Promise<Partial> {
+    let opening = this.#open.get(sha256);
+    if (opening === undefined) {
+      opening = this.#openFile(sha256, size);
+      this.#open.set(sha256, opening);
+      opening.catch(() => this.#open.delete(sha256));
+    }
+    return opening;
+  }
+
+  /** Lets go of the file and keeps it for later. */
+  async close(sha256: string): Promise<void> {
+    const opening = this.#open.get(sha256);
+    this.#open.delete(sha256);
+    if (opening === undefined) return;
+    const partial = await opening.catch(() => undefined);
+    if (partial === undefined) return;
+    await partial.settled();
+    this.#note(partial);
+    await partial.temporary.close();
+  }
+
+  /** Forgets what is there. */
+  async discard(sha256: string): Promise<void> {
+    const opening = this.#open.get(sha256);
+    this.#open.delete(sha256);
+    this.#forget(sha256);
+    const partial = await opening?.catch(() => undefined);
+    if (partial === undefined) return;
+    await partial.settled();
+    await partial.temporary.discard();
+  }
+
+  /** The file took its place in the share. */
+  used(sha256: string): void {
+    this.#open.delete(sha256);
+    this.#forget(sha256);
+  }
+
+  async closeAll(): Promise<void> {
+    await Promise.all([...this.#open.keys()].map((sha256) => this.close(sha256)));
+  }
+
+  /** Removes what nobody wants any more. To be called while nothing is open. */
+  async clean(isWanted: (sha256: string) => boolean): Promise<void> {
+    const kept = new Set<string>();
+    const rows = this.#sqlite
+      .prepare<Stored>('SELECT * FROM directory_partial WHERE club = ?')
+      .all(this.#club);
+    for (const row of rows) {
+      const sha256 = toHex(row.sha256);
+      if (isWanted(sha256)) kept.add(sha256);
+      else this.#forget(sha256);
+    }
+    for (const label of await this.#root.listTemporaries()) {
+      if (label.startsWith(PREFIX) && kept.has(label.slice(PREFIX.length))) continue;
+      await (await this.#root.openTemporary(label, { resume: true })).discard();
+    }
+  }
+
+  async #openFile(sha256: string, size: number): Promise<Partial> {
+    const temporary = await this.#root.openTemporary(labelOf(sha256), { resume: true });
+    const stored = this.#stored(sha256);
+    // Less is in the file than was noted if the power failed before it was on the disk.
+    const there = Math.min(size, Number(temporary.resumedSize));
+    const have = stored?.size === BigInt(size) ? decodeIntervals(stored.have, there) : [];
+    return new Partial(temporary, sha256, size, have, (partial) => this.#note(partial));
+  }
+
+  #stored(sha256: string): Stored | undefined {
+    return this.#sqlite
+      .prepare<Stored>('SELECT * FROM directory_partial WHERE club = ? AND sha256 = ?')
+      .get(this.#club, fromHex(sha256));
+  }
+
+  #note({ sha256, size, have }: Partial): void {
+    this.#sqlite
+      .prepare('INSERT OR REPLACE INTO directory_partial(club, sha256, size, have) VALUES(?, ?, ?, ?)')
+      .run(this.#club, fromHex(sha256), size, encodeIntervals(have));
+  }
+
+  #forget(sha256: string): void {
+    this.#sqlite
+      .prepare('DELETE FROM directory_partial WHERE club = ? AND sha256 = ?')
+      .run(this.#club, fromHex(sha256));
+  }
+}
+
+/** Contents in the making. */
+export class Partial {
+  readonly temporary: Temporary;
+  readonly sha256: string;
+  readonly size: number;
+  readonly #note: (partial: Partial) => void;
+  #have: Interval[];
+  #line: Promise<void> = Promise.resolve();
+  #unnoted = 0;
+
+  constructor(
+    temporary: Temporary,
+    sha256: string,
+    size: number,
+    have: Interval[],
+    note: (partial: Partial) => void,
+  ) {
+    this.temporary = temporary;
+    this.sha256 = sha256;
+    this.size = size;
+    this.#have = have;
+    this.#note = note;
+  }
+
+  /** What is there. */
+  get have(): readonly Interval[] {
+    return this.#have;
+  }
+
+  /** @throws `files.no_space`, `files.too_big`, other `files.*`. */
+  write(bytes: Uint8Array, offset: number): Promise<void> {
+    const written = this.#line.then(async () => {
+      await this.temporary.write(bytes, BigInt(offset));
+      this.#have = merged([...this.#have, { start: offset, end: offset + bytes.length }]);
+      this.#unnoted += bytes.length;
+      if (this.#unnoted < NOTE_EVERY) return;
+      this.#unnoted = 0;
+      this.#note(this);
+    });
+    this.#line = written.catch(() => {});
+    return written;
+  }
+
+  /** Resolves when no write is under way. */
+  settled(): Promise<void> {
+    return this.#line;
+  }
+}
+
+/** The label of the temporary. */
+export function labelOf(sha256: string): string {
+  return PREFIX + sha256;
+}
+
+function encodeIntervals(intervals: readonly Interval[]): string {
+  return stringifyJson(intervals.slice(0, MAX_INTERVALS).map(({ start, end }) => ({ start, end })));
+}
+
+/** @param size what lies beyond is left out */
+function decodeIntervals(text: string, size: number): Interval[] {
+  const json = parseJson(text);
+  if (!Array.isArray(json)) return [];
+  const intervals: Interval[] = [];
+  for (const item of json) {
+    if (!isJsonObject(item)) continue;
+    const { start, end } = item;
+    if (typeof start !== 'number' || typeof end !== 'number') continue;
+    if (start >= 0 && start < Math.min(end, size)) intervals.push({ start, end: Math.min(end, size) });
+  }
+  return merged(intervals);
+}

@@ -1,0 +1,390 @@
+/**
+ * Makes the folder show a record: one file or directory at a time, each step only if the disk still is what the index
+ * says. What the owner changed meanwhile is left alone and pointed out to the detector; what is replaced or taken away
+ * goes to the archive.
+ */
+
+import type { Clock } from '../base/clock.ts';
+import { environmentError, errorCode } from '../base/errors.ts';
+import { type FileFacts, type KnownFile, parentOf } from '../platform/files.ts';
+import type { ArchiveReason } from './archive.ts';
+import { type DirectoryEntry, type FileEntry, ROOT_KEY } from './entry.ts';
+import { type IntendedRow, indexRow, localPathOf } from './intents.ts';
+import type { IndexRow } from './local-index.ts';
+import type { PendingStore } from './pending.ts';
+import {
+  desiredOf,
+  directoryMode,
+  type FileRecord,
+  fileMode,
+  isTimeOf,
+  missingFor,
+  sameClock,
+} from './projection.ts';
+import { putRight } from './put-right.ts';
+import type { LocalContents, Supply } from './supply.ts';
+import { type Chain, Surroundings, type SurroundingsOptions, toArchive } from './surroundings.ts';
+
+/**
+ * `done`: the folder shows the record. `content`: its contents are not here. `blocked`: something on the disk is in the
+ * way, which will go away or be explained: try again later.
+ */
+export type Outcome = 'done' | 'content' | 'blocked';
+
+export interface PlacerOptions extends Omit<SurroundingsOptions, 'place' | 'settle'> {
+  readonly pending: PendingStore;
+  readonly local: LocalContents;
+  readonly clock: Clock;
+  /** A file of the share has these contents now. */
+  readonly onPlaced: (path: string, sha256: string, size: bigint) => void;
+}
+
+/** Milliseconds that one record waits for another that is being placed: two could wait for each other. */
+const PATIENCE_MS = 1_000;
+
+/** Errors that mean: the disk is not as the index says. */
+const DISK_DIFFERS: ReadonlySet<string | undefined> = new Set([
+  'files.changed',
+  'files.absent',
+  'files.exists',
+  'files.not_empty',
+  'files.not_a_file',
+  'files.symlink',
+  'files.is_directory',
+]);
+
+export class Placer {
+  readonly #options: PlacerOptions;
+  readonly #surroundings: Surroundings;
+  readonly #busy = new Map<string, Promise<Outcome>>();
+
+  constructor(options: PlacerOptions) {
+    this.#options = options;
+    this.#surroundings = new Surroundings({
+      ...options,
+      place: async (uuid, chain) => {
+        await this.#enter(uuid, undefined, chain);
+      },
+      settle: (uuid) => {
+        this.settle(uuid);
+      },
+    });
+  }
+
+  /**
+   * @param supply the record's contents, if they were fetched; used up or discarded in any case.
+   * @throws SkylarkError (environment) `files.*`, `share.*`, if the disk refuses; nothing is lost then.
+   */
+  async apply(uuid: string, supply?: Supply): Promise<Outcome> {
+    let isUsed = false;
+    const once: Supply | undefined = supply && {
+      commit: async (path, options) => {
+        const facts = await supply.commit(path, options);
+        isUsed = true;
+        return facts;
+      },
+      discard: () => supply.discard(),
+    };
+    try {
+      return await this.#enter(uuid, once, new Set());
+    } finally {
+      if (supply !== undefined && !isUsed) await supply.discard();
+    }
+  }
+
+  /** Compares record and index anew and notes what is missing. Inside a transaction. */
+  settle(uuid: string): void {
+    const { records, index, pending } = this.#options;
+    const record = records.getByUuid(uuid);
+    const row = index.byUuid(uuid);
+    const missing = record && missingFor(record, row);
+    if (missing !== undefined) {
+      pending.put(missing);
+      return;
+    }
+    pending.remove(uuid);
+    // What the disk shows is this very version, whatever else was merged into it.
+    if (record !== undefined && row !== undefined && !sameClock(row.clock, record.vectorClock))
+      index.put({ ...row, clock: record.vectorClock });
+  }
+
+  /**
+   * What differs from its record although nothing may be changed here, or was found at joining and belongs to no record:
+   * to the archive; what the record says is pending then.
+   * @param now what is at the row's path; undefined: what the row says, or nothing
+   */
+  putRight(row: IndexRow, now: FileFacts | undefined): Promise<void> {
+    const { index, nudge } = this.#options;
+    return putRight(row, now, this.#surroundings, index, (uuid) => this.settle(uuid)).catch(
+      (thrown: unknown) => {
+        if (!DISK_DIFFERS.has(errorCode(thrown))) throw thrown;
+        nudge(row.path);
+      },
+    );
+  }
+
+  async #enter(uuid: string, supply: Supply | undefined, chain: Chain): Promise<Outcome> {
+    for (let other = this.#busy.get(uuid); other !== undefined; other = this.#busy.get(uuid)) {
+      const isOver = await this.#within(PATIENCE_MS, other);
+      if (!isOver) return 'blocked';
+    }
+    const placing = this.#guarded(uuid, supply, new Set([...chain, uuid]));
+    this.#busy.set(uuid, placing);
+    try {
+      return await placing;
+    } finally {
+      this.#busy.delete(uuid);
+    }
+  }
+
+  async #within(ms: number, work: Promise<unknown>): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.after(ms, () => resolve(false));
+      const over = () => {
+        timer.cancel();
+        resolve(true);
+      };
+      work.then(over, over);
+    });
+  }
+
+  async #guarded(uuid: string, supply: Supply | undefined, chain: Chain): Promise<Outcome> {
+    try {
+      return await this.#apply(uuid, supply, chain);
+    } catch (thrown) {
+      const code = errorCode(thrown);
+      if (!DISK_DIFFERS.has(code)) throw thrown;
+      const { records, index, log, nudge } = this.#options;
+      const paths = [records.getByUuid(uuid)?.key, index.byUuid(uuid)?.path];
+      log.debug('something on the disk is not as expected', { paths: paths.filter(isText), code });
+      for (const path of new Set(paths)) if (isText(path)) nudge(path);
+      return 'blocked';
+    }
+  }
+
+  async #apply(uuid: string, supply: Supply | undefined, chain: Chain): Promise<Outcome> {
+    const { records, index } = this.#options;
+    const record = records.getByUuid(uuid);
+    const row = index.byUuid(uuid);
+    const desired = record && desiredOf(record);
+    if (
+      record === undefined ||
+      desired === undefined ||
+      desired.kind === 'refused' ||
+      missingFor(record, row) === undefined
+    ) {
+      index.transaction(() => this.settle(uuid));
+      return 'done';
+    }
+    if (desired.kind === 'nothing') {
+      if (row !== undefined) await this.#surroundings.takeAway(row, 'deleted');
+      return this.#outcome(uuid);
+    }
+    // Of two live records with one key only one keeps it; the database has yet to decide, or a peer with more rights.
+    const rightful = records.get(desired.path);
+    if (rightful !== undefined && rightful.uuid !== uuid) return 'blocked';
+    return desired.kind === 'directory'
+      ? this.#directory(record, desired.path, desired.entry, row, chain)
+      : this.#file(record, desired.path, desired.entry, row, supply, chain);
+  }
+
+  async #directory(
+    record: FileRecord,
+    path: string,
+    entry: DirectoryEntry,
+    row: IndexRow | undefined,
+    chain: Chain,
+  ): Promise<Outcome> {
+    const { index, root, changes } = this.#options;
+    if (row !== undefined && row.path !== path) await this.#surroundings.takeAway(row, 'replaced');
+    if (!(await this.#isFree(path, record.uuid, 'directory', chain))) return 'blocked';
+    const present = index.byPath(path);
+    const intended = intendedRow(record, path, 'directory', undefined, 0n, present?.localName);
+    await this.#surroundings.avoidingClashes(intended, async (chosen) => {
+      const local = localPathOf(index, path, chosen.localName);
+      let facts: FileFacts | undefined;
+      await changes.submit({
+        paths: [path],
+        intent: { op: 'place', row: chosen },
+        perform: async () => {
+          facts = path === ROOT_KEY ? await root.check() : await this.#makeDirectory(path, local, entry);
+        },
+        finish: () => this.#finish(chosen, facts),
+      });
+    });
+    return this.#outcome(record.uuid);
+  }
+
+  async #makeDirectory(path: string, local: string, entry: DirectoryEntry): Promise<FileFacts> {
+    const { index, root } = this.#options;
+    const facts = await root.makeDirectory(local, directoryMode(entry, undefined));
+    if (index.byPath(path) === undefined) this.#surroundings.checkOwn(path, facts);
+    const mode = directoryMode(entry, facts);
+    return (facts.mode & 0o777) === mode ? facts : root.setAttributes(local, { mode }, facts);
+  }
+
+  async #file(
+    record: FileRecord,
+    path: string,
+    entry: FileEntry,
+    row: IndexRow | undefined,
+    supply: Supply | undefined,
+    chain: Chain,
+  ): Promise<Outcome> {
+    const { index, local } = this.#options;
+    if (isFileOf(row, entry)) {
+      if (row.path === path) return this.#setAttributes(record, entry, row);
+      if (!(await this.#isFree(path, record.uuid, 'file', chain))) return 'blocked';
+      // Making room may have taken it away.
+      const own = index.byUuid(record.uuid);
+      return isFileOf(own, entry) ? this.#moveHere(record, path, entry, own) : 'blocked';
+    }
+    const present = index.byPath(path);
+    if (present?.found && isFileOf(present, entry)) {
+      if (row !== undefined) await this.#surroundings.takeAway(row, 'replaced');
+      return this.#setAttributes(record, entry, present);
+    }
+    const contents = supply ?? (await local.copy(entry.sha256, entry.size, `copy-${record.uuid}`));
+    if (contents === undefined) return 'content';
+    try {
+      if (!(await this.#isFree(path, record.uuid, 'file', chain))) return 'blocked';
+      const own = index.byUuid(record.uuid);
+      if (own !== undefined && own.path !== path) await this.#surroundings.takeAway(own, 'replaced');
+      await this.#putContents(record, path, entry, contents);
+    } catch (thrown) {
+      if (contents !== supply) await contents.discard();
+      throw thrown;
+    }
+    return this.#outcome(record.uuid);
+  }
+
+  async #putContents(record: FileRecord, path: string, entry: FileEntry, contents: Supply): Promise<void> {
+    const { index, archive, changes, nudge, onPlaced } = this.#options;
+    const present = index.byPath(path);
+    const reason: ArchiveReason = present?.found ? 'found_at_joining' : 'replaced';
+    const intended = intendedRow(record, path, 'file', entry.sha256, entry.size, present?.localName);
+    await this.#surroundings.avoidingClashes(intended, async (chosen) => {
+      const local = localPathOf(index, path, chosen.localName);
+      const options = { mode: fileMode(entry, present), mtimeNs: entry.mtime };
+      let facts: FileFacts | undefined;
+      await changes.submit({
+        paths: [path],
+        intent: { op: 'place', row: chosen },
+        ...(present === undefined ? {} : { archive: toArchive(present, reason) }),
+        perform: async (archived) => {
+          const kept = present && archived ? await archive.keep(local, archived, present) : present;
+          try {
+            facts = await contents.commit(local, { ...options, expected: kept ?? 'absent' });
+          } catch (thrown) {
+            // The second name in the archive goes again; what that did to the time of the inode is noted by the detector.
+            if (archived !== undefined) await archive.discard(archived);
+            nudge(path);
+            throw thrown;
+          }
+        },
+        finish: () => this.#finish(chosen, facts),
+      });
+    });
+    onPlaced(path, entry.sha256, entry.size);
+  }
+
+  /** The contents are in the right place; mode and time may not be. */
+  async #setAttributes(record: FileRecord, entry: FileEntry, row: IndexRow): Promise<Outcome> {
+    const { index, root, changes } = this.#options;
+    const intended = intendedRow(record, row.path, 'file', row.sha256, row.size, row.localName);
+    const local = index.localPath(row.path);
+    let facts: FileFacts | undefined;
+    await changes.submit({
+      paths: [row.path],
+      intent: { op: 'place', row: intended },
+      perform: async () => {
+        const there = await root.look(local);
+        if (there === undefined) throw environmentError('files.absent', `${JSON.stringify(local)} is gone`);
+        facts = await this.#withAttributes(local, entry, row, there);
+      },
+      finish: () => this.#finish(intended, facts),
+    });
+    return this.#outcome(record.uuid);
+  }
+
+  async #moveHere(record: FileRecord, path: string, entry: FileEntry, own: IndexRow): Promise<Outcome> {
+    const { index, root, changes } = this.#options;
+    const present = index.byPath(path);
+    if (present !== undefined) await this.#surroundings.takeAway(present, 'found_at_joining');
+    const intended = intendedRow(record, path, 'file', own.sha256, own.size, undefined);
+    const from = index.localPath(own.path);
+    await this.#surroundings.avoidingClashes(intended, async (chosen) => {
+      const to = localPathOf(index, path, chosen.localName);
+      let facts: FileFacts | undefined;
+      await changes.submit({
+        paths: [own.path, path],
+        intent: { op: 'move', from: own.path, row: chosen },
+        perform: async () => {
+          const moved = await root.move(from, to, own);
+          facts = await this.#withAttributes(to, entry, moved, moved);
+        },
+        finish: () => {
+          index.remove(own.path);
+          this.#finish(chosen, facts);
+        },
+      });
+    });
+    await this.#surroundings.leave(parentOf(own.path));
+    return this.#outcome(record.uuid);
+  }
+
+  /** @param expected what the file must be for us to touch it. */
+  async #withAttributes(
+    local: string,
+    entry: FileEntry,
+    expected: KnownFile & { readonly mode: number },
+    facts: FileFacts,
+  ): Promise<FileFacts> {
+    const mode = fileMode(entry, expected);
+    const isTime = isTimeOf(facts, entry);
+    const change = {
+      ...(facts.mode === mode ? {} : { mode }),
+      ...(isTime || entry.mtime === undefined ? {} : { mtimeNs: entry.mtime }),
+    };
+    return this.#options.root.setAttributes(local, change, expected);
+  }
+
+  async #isFree(path: string, uuid: string, kind: 'file' | 'directory', chain: Chain): Promise<boolean> {
+    return (
+      (await this.#surroundings.makeParents(path, chain)) &&
+      (await this.#surroundings.makeRoom(path, uuid, kind, chain))
+    );
+  }
+
+  #finish(row: IntendedRow, facts: FileFacts | undefined): void {
+    if (facts === undefined) return;
+    this.#options.index.put(indexRow(row, facts));
+    if (row.uuid !== undefined) this.settle(row.uuid);
+  }
+
+  /** What is left to do after everything that was tried. */
+  #outcome(uuid: string): Outcome {
+    const left = this.#options.pending.get(uuid)?.kind;
+    return left === undefined || left === 'refused' ? 'done' : left === 'content' ? 'content' : 'blocked';
+  }
+}
+
+function intendedRow(
+  record: FileRecord,
+  path: string,
+  kind: 'file' | 'directory',
+  sha256: string | undefined,
+  size: bigint,
+  localName: string | undefined,
+): IntendedRow {
+  const { uuid, vectorClock } = record;
+  return { path, kind, localName, uuid, clock: vectorClock, sha256, size };
+}
+
+function isFileOf(row: IndexRow | undefined, entry: FileEntry): row is IndexRow {
+  return row?.kind === 'file' && row.sha256 === entry.sha256;
+}
+
+function isText(value: string | undefined): value is string {
+  return value !== undefined;
+}

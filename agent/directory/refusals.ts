@@ -1,0 +1,83 @@
+/**
+ * Which peers said that they can't serve which contents. "When a client receives an error from the server, it should not
+ * request the file again for an extended period of time, at least several hours" (directory.md): also not after a
+ * restart.
+ */
+
+import type { Clock } from '../base/clock.ts';
+import type { Sqlite } from '../platform/sqlite.ts';
+
+/** How long an error is respected, nanoseconds: six hours. */
+const RESPECTED = 21_600_000_000_000n;
+/** Most refusals that are remembered for a club; a peer that sends more has made its point. */
+const MAX_REFUSALS = 100_000;
+
+const MIGRATIONS = [
+  `
+  CREATE TABLE directory_refusal(
+    club TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY(club, sha256, peer)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+export class RefusalStore {
+  readonly #sqlite: Sqlite;
+  readonly #club: string;
+  readonly #clock: Clock;
+  /** At least the number of rows. */
+  #count = 0;
+
+  constructor(sqlite: Sqlite, club: string, clock: Clock) {
+    this.#sqlite = sqlite;
+    this.#club = club;
+    this.#clock = clock;
+    sqlite.migrate('directory_refusal', MIGRATIONS);
+    this.#expire();
+  }
+
+  /** @param peer its peer ID. */
+  add(peer: string, sha256: string): void {
+    if (this.#count >= MAX_REFUSALS) this.#expire();
+    if (this.#count >= MAX_REFUSALS) return;
+    this.#count += 1;
+    this.#sqlite
+      .prepare('INSERT OR REPLACE INTO directory_refusal(club, sha256, peer, at) VALUES(?, ?, ?, ?)')
+      .run(this.#club, sha256, peer, this.#clock.now());
+  }
+
+  /** Whether that peer refused it less than six hours ago. */
+  has(peer: string, sha256: string): boolean {
+    const row = this.#sqlite
+      .prepare<{ at: bigint }>('SELECT at FROM directory_refusal WHERE club = ? AND sha256 = ? AND peer = ?')
+      .get(this.#club, sha256, peer);
+    return row !== undefined && this.#isRespected(row.at);
+  }
+
+  /** The peer has it after all. */
+  remove(peer: string, sha256: string): void {
+    this.#sqlite
+      .prepare('DELETE FROM directory_refusal WHERE club = ? AND sha256 = ? AND peer = ?')
+      .run(this.#club, sha256, peer);
+  }
+
+  /** A time in the future means that the clock was set back since: then nothing is known about how long ago it was. */
+  #isRespected(at: bigint): boolean {
+    const age = this.#clock.now() - at;
+    return age >= 0n && age < RESPECTED;
+  }
+
+  #expire(): void {
+    const now = this.#clock.now();
+    this.#sqlite
+      .prepare('DELETE FROM directory_refusal WHERE club = ? AND (at <= ? OR at > ?)')
+      .run(this.#club, now - RESPECTED, now);
+    const row = this.#sqlite
+      .prepare<{ count: bigint }>('SELECT count(*) AS count FROM directory_refusal WHERE club = ?')
+      .get(this.#club);
+    this.#count = Number(row?.count ?? 0n);
+  }
+}

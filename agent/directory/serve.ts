@@ -1,0 +1,219 @@
+/**
+ * Answers other peers' requests for contents, for one session. Contents are streamed from the file that holds them, in
+ * chunks; small answers pass large ones; nothing here holds up the receiving of other messages, unless a peer asks for
+ * thousands of contents without taking the answers.
+ */
+
+import { errorCode } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { type KnownFile, type OpenFile, type ShareRoot, sameFacts } from '../platform/files.ts';
+import { encode, type MessageOf } from '../wire/message.ts';
+import type { OutgoingMessage } from '../wire/message-stream.ts';
+import * as messages from './messages.ts';
+
+/** A file that holds certain contents, as far as we know. */
+export interface HeldContent {
+  /** In the share. */
+  readonly path: string;
+  /** On the disk, below the share's root. */
+  readonly localPath: string;
+  /** What the file looked like when its contents were verified. */
+  readonly known: KnownFile;
+}
+
+/** Which contents may be given to the other peer, and where they are. */
+export interface Holdings {
+  /** Only contents of live records of the session's own club. */
+  find(sha256: string): Iterable<HeldContent>;
+  /** The file is not what it was: somebody should look at it. */
+  changed(held: HeldContent): void;
+}
+
+export interface ServerOptions {
+  readonly send: (message: OutgoingMessage) => Promise<void>;
+  readonly root: Pick<ShareRoot, 'openFile'>;
+  readonly holdings: Holdings;
+  readonly log: Logger;
+  /** Told of bytes on their way out. */
+  readonly sent?: (bytes: number) => void;
+}
+
+interface Asked {
+  readonly sha256: string;
+  readonly range: readonly [bigint, bigint] | undefined;
+}
+
+/** Requests that wait for their turn; a peer that has more waits itself. */
+const MAX_WAITING = 16_384;
+const CHUNK = 1_048_576;
+/** Answers up to this size are read at once. */
+const SMALL = 65_536;
+const SMALL_AT_ONCE = 8;
+/** Two, so that the next file is opened while one is on its way. */
+const LARGE_AT_ONCE = 2;
+
+/** One class of answers, worked off by a few at a time. */
+interface Lane {
+  readonly waiting: Set<Asked>;
+  readonly width: number;
+  busy: number;
+}
+
+export class ContentServer {
+  readonly #options: ServerOptions;
+  readonly #small: Lane = { waiting: new Set(), width: SMALL_AT_ONCE, busy: 0 };
+  readonly #large: Lane = { waiting: new Set(), width: LARGE_AT_ONCE, busy: 0 };
+  #roomWaiters: (() => void)[] = [];
+  #closed = false;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+  }
+
+  /** Takes a request. Resolves when another one may be taken, usually at once. */
+  async get({ sha256, range }: MessageOf<typeof messages.get>): Promise<void> {
+    const isSmall = range !== undefined && range[1] <= BigInt(SMALL);
+    const lane = isSmall ? this.#small : this.#large;
+    lane.waiting.add({ sha256, range });
+    this.#advance(lane);
+    while (this.#small.waiting.size + this.#large.waiting.size > MAX_WAITING && !this.#closed)
+      await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
+  }
+
+  /** Requests that were not answered are forgotten. */
+  close(): void {
+    this.#closed = true;
+    this.#small.waiting.clear();
+    this.#large.waiting.clear();
+    this.#wakeWaiters();
+  }
+
+  #advance(lane: Lane): void {
+    while (lane.busy < lane.width) {
+      const asked = first(lane.waiting);
+      if (asked === undefined) return;
+      lane.waiting.delete(asked);
+      lane.busy += 1;
+      void this.#answer(asked).then(() => {
+        lane.busy -= 1;
+        this.#wakeWaiters();
+        this.#advance(lane);
+      });
+    }
+  }
+
+  /** Never rejects: when sending fails, the session ends by itself, and us with it. */
+  async #answer(asked: Asked): Promise<void> {
+    try {
+      const opened = await this.#open(asked.sha256);
+      if (opened === undefined) return await this.#send({ json: notPresent(asked) });
+      try {
+        await this.#deliver(asked, opened.file, opened.held);
+      } finally {
+        await opened.file.close();
+      }
+    } catch (thrown) {
+      if (this.#closed) return;
+      this.#options.log.debug('a request for contents was not answered', {
+        sha256: asked.sha256,
+        reason: thrown instanceof Error ? thrown : String(thrown),
+      });
+    }
+  }
+
+  /** The first file that still is what it was when it was verified. */
+  async #open(sha256: string): Promise<{ file: OpenFile; held: HeldContent } | undefined> {
+    for (const held of this.#options.holdings.find(sha256)) {
+      try {
+        const file = await this.#options.root.openFile(held.localPath);
+        if (sameFacts(file.facts, held.known)) return { file, held };
+        await file.close();
+      } catch (thrown) {
+        if (this.#closed) return undefined;
+        this.#options.log.debug('a file could not be opened for a peer', {
+          path: held.path,
+          code: errorCode(thrown),
+        });
+      }
+      this.#options.holdings.changed(held);
+    }
+    return undefined;
+  }
+
+  async #deliver(asked: Asked, file: OpenFile, held: HeldContent): Promise<void> {
+    const { size } = held.known;
+    const [start, length] = asked.range ?? [0n, size];
+    if (start > size || length > size - start)
+      return this.#send({ json: getError(asked, 'the range lies outside the file') });
+    let head: Uint8Array;
+    try {
+      head = await readChunk(file, start, start + length);
+    } catch (thrown) {
+      this.#options.holdings.changed(held);
+      const full = errorCode(thrown) ?? 'unknown';
+      this.#options.log.warn('a file could not be read for a peer', { path: held.path, code: full });
+      return this.#send({ json: getError(asked, 'the file can not be read') });
+    }
+    // From here on the head of the answer is out, and only an early end can tell that something changed.
+    if (!(await this.#isUnchanged(file, held))) return this.#send({ json: notPresent(asked) });
+    const json = encode(messages.data, { sha256: asked.sha256, range: [start, length] });
+    await this.#send({ json, payload: this.#stream(file, held, start, length, head) });
+  }
+
+  /** The answer's payload, read one chunk ahead. Ends early if the file is changed meanwhile. */
+  async *#stream(
+    file: OpenFile,
+    held: HeldContent,
+    start: bigint,
+    length: bigint,
+    head: Uint8Array,
+  ): AsyncGenerator<Uint8Array, void, void> {
+    const end = start + length;
+    let position = start;
+    let chunk = head;
+    while (chunk.length > 0) {
+      position += BigInt(chunk.length);
+      const next = position < end ? readChunk(file, position, end).catch(() => EMPTY) : undefined;
+      this.#options.sent?.(chunk.length);
+      yield chunk;
+      if (next === undefined) return;
+      chunk = await next;
+      if (!(await this.#isUnchanged(file, held))) return;
+    }
+  }
+
+  async #isUnchanged(file: OpenFile, held: HeldContent): Promise<boolean> {
+    if (sameFacts(await file.look(), held.known)) return true;
+    this.#options.holdings.changed(held);
+    return false;
+  }
+
+  async #send(message: OutgoingMessage): Promise<void> {
+    if (!this.#closed) await this.#options.send(message);
+  }
+
+  #wakeWaiters(): void {
+    for (const wake of this.#roomWaiters.splice(0)) wake();
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+
+function readChunk(file: OpenFile, position: bigint, end: bigint): Promise<Uint8Array> {
+  const left = end - position;
+  const chunk = new Uint8Array(left < BigInt(CHUNK) ? Number(left) : CHUNK);
+  return file.read(chunk, position).then((filled) => chunk.subarray(0, filled));
+}
+
+function notPresent({ sha256 }: Asked) {
+  return encode(messages.notPresent, { sha256 });
+}
+
+function getError({ sha256 }: Asked, message: string) {
+  return encode(messages.getError, { sha256, message });
+}
+
+function first<T>(set: ReadonlySet<T>): T | undefined {
+  for (const item of set) return item;
+  return undefined;
+}

@@ -1,0 +1,120 @@
+/** What a share is made of, wired together. */
+
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { ClubDatabase } from '../database/club-database.ts';
+import type { ShareRoot } from '../platform/files.ts';
+import type { Sqlite } from '../platform/sqlite.ts';
+import { Archive, type ArchiveLimits } from './archive.ts';
+import { DiskChanges } from './changes.ts';
+import { Fetcher } from './fetch.ts';
+import { type Follower, follow } from './follow.ts';
+import type { Hashing } from './hashing.ts';
+import { type LocalIndex, openLocalIndex } from './local-index.ts';
+import { Partials } from './partials.ts';
+import { PendingStore } from './pending.ts';
+import { Placer } from './place.ts';
+import { Reconciler } from './reconcile.ts';
+import { RefusalStore } from './refusals.ts';
+import { LocalContents } from './supply.ts';
+import { Troubles } from './troubles.ts';
+
+export interface ShareParts {
+  readonly index: LocalIndex;
+  readonly pending: PendingStore;
+  readonly archive: Archive;
+  readonly partials: Partials;
+  readonly changes: DiskChanges;
+  readonly placer: Placer;
+  readonly reconciler: Reconciler;
+  readonly fetcher: Fetcher;
+  readonly follower: Follower;
+  readonly troubles: Troubles;
+}
+
+export interface SharePartsOptions {
+  readonly club: string;
+  readonly database: ClubDatabase;
+  readonly sqlite: Sqlite;
+  readonly hashing: Hashing;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly root: ShareRoot;
+  readonly signal: AbortSignal;
+  readonly archive: ArchiveLimits | undefined;
+  /** Of the detector. */
+  readonly hold: (paths: readonly string[]) => () => void;
+  readonly nudge: (path: string) => void;
+  readonly mayPlace: () => boolean;
+  readonly countRefused: () => number;
+  readonly received: (bytes: number) => void;
+  readonly onPlaced: (path: string, sha256: string, size: bigint) => void;
+  readonly onConflict: (key: string, uuid: string) => void;
+  /** Records have changed. */
+  readonly onChanges: () => void;
+}
+
+export function makeParts(options: SharePartsOptions): ShareParts {
+  const { club, database, sqlite, root, clock, log, nudge, hashing, signal, mayPlace } = options;
+  const index = openLocalIndex(sqlite, club);
+  const pending = new PendingStore(sqlite, club);
+  const limits = options.archive === undefined ? {} : { limits: options.archive };
+  const archive = new Archive({ sqlite, club, root, clock, log, ...limits });
+  const partials = new Partials(sqlite, club, root);
+  const refusals = new RefusalStore(sqlite, club, clock);
+  const changes = new DiskChanges({ sqlite, club, archive, hold: options.hold });
+  const local = new LocalContents({ root, index, archive, hashing, log, signal });
+  const troubles = new Troubles({
+    pending,
+    countRefused: options.countRefused,
+    keyOf: (uuid) => database.getByUuid(uuid)?.key,
+    log,
+  });
+  const placer = new Placer({
+    records: database,
+    index,
+    archive,
+    root,
+    changes,
+    log,
+    clock,
+    pending,
+    local,
+    nudge,
+    onPlaced: options.onPlaced,
+  });
+  const running = {
+    pending,
+    placer,
+    clock,
+    log,
+    mayPlace,
+    onTrouble: (error: Error) => troubles.add(error),
+    onPlaced: () => troubles.clear(),
+  };
+  const { received } = options;
+  const reconciler = new Reconciler(running);
+  const fetcher = new Fetcher({ ...running, partials, refusals, local, root, hashing, signal, received });
+  const follower = follow({
+    changes: database,
+    index,
+    pending,
+    placer,
+    onChanges: options.onChanges,
+    onObsolete: (sha256) => fetcher.obsolete(sha256),
+    onConflict: options.onConflict,
+    onRefused: (key, reason) => troubles.refused(key, reason),
+  });
+  return {
+    index,
+    pending,
+    archive,
+    partials,
+    changes,
+    placer,
+    reconciler,
+    fetcher,
+    follower,
+    troubles,
+  };
+}

@@ -1,0 +1,30 @@
+/** What a share tells of itself. */
+
+import type { Problem } from './problems.ts';
+
+export interface ShareStatus {
+  /** Files in the folder, and their bytes. */
+  readonly files: number;
+  readonly bytes: bigint;
+  /** Files that the folder does not show as their records say, and the bytes of contents to come. */
+  readonly pendingFiles: number;
+  readonly pendingBytes: bigint;
+  /** Nothing is pending, nothing is still to be read, and nothing is in the way. */
+  readonly isSynced: boolean;
+  readonly isPaused: boolean;
+  readonly isScanning: boolean;
+  /** The first synchronisation is not yet complete. */
+  readonly isJoining: boolean;
+  /** Bytes of contents per second, lately. */
+  readonly receiving: number;
+  readonly sending: number;
+  readonly archivedBytes: bigint;
+  readonly problems: readonly Problem[];
+}
+
+export type ShareEvent =
+  /** A file has arrived and is in its place. */
+  | { readonly kind: 'placed'; readonly path: string; readonly sha256: string; readonly size: bigint }
+  /** Two changes of one file did not know of each other; `path` is the copy of the loser. */
+  | { readonly kind: 'conflict'; readonly path: string; readonly uuid: string }
+  | { readonly kind: 'problems'; readonly problems: readonly Problem[] };

@@ -1,0 +1,365 @@
+/**
+ * A folder as a member of a club: what its owner does in it becomes records, what records say becomes files. Joins the
+ * two sides, the detector's and ours, around one index, and is the protocol extension "directory" towards other peers.
+ */
+
+import type { Clock, Timer } from '../base/clock.ts';
+import { errorCode, internalError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { RateMeter } from '../club/meter.ts';
+import type { AttachedExtension, Extension, Session } from '../club/session.ts';
+import type { ClubDatabase } from '../database/club-database.ts';
+import { openShareRoot, ShareRoot } from '../platform/files.ts';
+import type { Sqlite } from '../platform/sqlite.ts';
+import type { ArchivedFile, ArchiveLimits } from './archive.ts';
+import type { DebounceTimes } from './debounce.ts';
+import { type Detector, openDetector } from './detect.ts';
+import { attachDirectory, type DirectoryPeer } from './directory-session.ts';
+import type { Follower } from './follow.ts';
+import type { Hashing } from './hashing.ts';
+import { recover } from './intents.ts';
+import { beginJoining, isJoining, Joining } from './joining.ts';
+import { type ListedFile, list } from './listing.ts';
+import { DIRECTORY, payloadLimits } from './messages.ts';
+import type { PendingTotals } from './pending.ts';
+import type { Problem } from './problems.ts';
+
+import type { RecordStore } from './record-changes.ts';
+import type { HeldContent } from './serve.ts';
+import { makeParts, type ShareParts } from './share-parts.ts';
+import type { ShareEvent, ShareStatus } from './share-status.ts';
+
+export type { ShareEvent, ShareStatus } from './share-status.ts';
+
+export interface ShareOptions {
+  /** Our own name for the club. */
+  readonly club: string;
+  /** The folder, absolute. */
+  readonly path: string;
+  readonly database: ClubDatabase;
+  /** The database's own connection: the directory's tables lie beside the records. */
+  readonly sqlite: Sqlite;
+  /** Shared by all shares; stays the caller's. */
+  readonly hashing: Hashing;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The first opening after joining a club: what is in the folder already is nobody's change. Remembered from then on. */
+  readonly isJoining?: boolean;
+  readonly archive?: ArchiveLimits;
+  readonly debounce?: DebounceTimes;
+}
+
+const PRUNE_MS = 3_600_000;
+/** Counting what is pending takes longer the more there is. */
+const TOTALS_MS = 500;
+
+/**
+ * @throws SkylarkError (environment) `files.*` if the folder can't be used at all. One that is missing is a problem that
+ *   is told in the status, and over when it is back.
+ */
+export async function openShare(options: ShareOptions): Promise<Share> {
+  const share = new Share(options, await openRoot(options.path, options.clock));
+  await share.open();
+  return share;
+}
+
+async function openRoot(path: string, clock: Clock): Promise<ShareRoot> {
+  try {
+    return await openShareRoot(path, { clock });
+  } catch (thrown) {
+    if (errorCode(thrown) !== 'share.root_missing') throw thrown;
+    return new ShareRoot(path, clock);
+  }
+}
+
+export class Share {
+  /** For the club's sessions. */
+  readonly extension: Extension = {
+    name: DIRECTORY,
+    payloadLimits,
+    attach: (session) => this.#attach(session),
+  };
+  readonly #options: ShareOptions;
+  readonly #root: ShareRoot;
+  readonly #controller = new AbortController();
+  readonly #parts: ShareParts;
+  readonly #peers = new Set<DirectoryPeer>();
+  readonly #listeners = new Set<(event: ShareEvent) => void>();
+  readonly #received: RateMeter;
+  readonly #sent: RateMeter;
+  #detector: Detector | undefined;
+  #joining: Joining | undefined;
+  #isReady = false;
+  #isPaused = false;
+  #closing: Promise<void> | undefined;
+  #pruning: Timer | undefined;
+  #totals: { readonly at: number; readonly value: PendingTotals } | undefined;
+
+  constructor(options: ShareOptions, root: ShareRoot) {
+    this.#options = options;
+    this.#root = root;
+    this.#received = new RateMeter(options.clock);
+    this.#sent = new RateMeter(options.clock);
+    this.#parts = makeParts({
+      ...options,
+      root,
+      archive: options.archive,
+      signal: this.#controller.signal,
+      hold: (paths) => this.#detector?.hold(paths) ?? (() => undefined),
+      nudge: (path) => this.#detector?.nudge(path),
+      mayPlace: () => this.#mayPlace(),
+      countRefused: () => this.#pendingTotals().refused,
+      received: (bytes) => this.#received.add(bytes),
+      onPlaced: (path, sha256, size) => this.#onPlaced(path, sha256, size),
+      onConflict: (path, uuid) => this.#tell({ kind: 'conflict', path, uuid }),
+      onChanges: () => this.#wake(),
+    });
+    this.#parts.troubles.listen(() => this.#tellProblems());
+  }
+
+  async open(): Promise<void> {
+    const { sqlite, club, hashing, log } = this.#options;
+    const { signal } = this.#controller;
+    const isFirst = this.#parts.index.byPath('/') === undefined;
+    if (isFirst && this.#options.isJoining) beginJoining(this.#parts.index);
+    try {
+      const settle = (uuid: string) => this.#parts.placer.settle(uuid);
+      const shared = { sqlite, club, hashing, log, signal, settle };
+      await recover({ ...shared, index: this.#parts.index, archive: this.#parts.archive, root: this.#root });
+      await this.#parts.partials.clean((sha256) => this.#parts.pending.isWanted(sha256));
+    } catch (thrown) {
+      // Without the folder there is nothing to recover: it keeps until it is back.
+      if (!errorCode(thrown)?.startsWith('share.')) throw thrown;
+    }
+    this.#startDetector();
+    if (!isFirst) this.#isReady = true;
+    this.#wake();
+    this.#prune();
+  }
+
+  status(): ShareStatus {
+    const { files, bytes } = this.#parts.index.totals();
+    const pending = this.#pendingTotals();
+    const progress = this.#detector?.progress();
+    const problems = this.problems();
+    const toExamine = progress?.toExamine.files ?? 0;
+    const isStopped = problems.some(({ stops }) => stops !== 'files');
+    return {
+      files,
+      bytes,
+      pendingFiles: pending.files,
+      pendingBytes: pending.bytes,
+      isSynced: this.#isReady && pending.files + pending.folders === 0 && toExamine === 0 && !isStopped,
+      isPaused: this.#isPaused,
+      isScanning: progress?.isScanning ?? false,
+      isJoining: this.#joining !== undefined,
+      receiving: Math.round(this.#received.rate),
+      sending: Math.round(this.#sent.rate),
+      archivedBytes: this.#parts.archive.bytes,
+      problems,
+    };
+  }
+
+  /** Bytes of contents since the opening. */
+  traffic(): { readonly received: number; readonly sent: number } {
+    return { received: this.#received.total, sent: this.#sent.total };
+  }
+
+  problems(): readonly Problem[] {
+    return [...(this.#detector?.problems() ?? []), ...this.#parts.troubles.current];
+  }
+
+  /** What is directly in a folder of the share, by its records. */
+  ls(path: string): IterableIterator<ListedFile> {
+    const isHere = (uuid: string) =>
+      this.#parts.pending.get(uuid) === undefined && this.#parts.index.byUuid(uuid) !== undefined;
+    return list(this.#options.database, isHere, path);
+  }
+
+  /** Earlier versions of the file at a path, newest first. */
+  history(path: string): IterableIterator<ArchivedFile> {
+    return this.#parts.archive.history(path);
+  }
+
+  /** Nothing changes in the folder, and nothing in it is noted, until `resume`. Peers are still served. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#detector?.pause();
+    this.#parts.reconciler.pause();
+    this.#parts.fetcher.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#detector?.resume();
+    this.#parts.reconciler.resume();
+    this.#parts.fetcher.resume();
+  }
+
+  /** The owner's word that the folder is right as it is. @throws `share.*`, `files.*`. */
+  async accept(): Promise<void> {
+    await this.#detector?.accept();
+    this.#wake();
+  }
+
+  /** Looks at everything below the path, and resolves when all that was found is noted. */
+  async rescan(path = '/'): Promise<void> {
+    await this.#detector?.rescan(path);
+  }
+
+  /** Resolves when nothing is being looked at or placed; contents may still be missing. */
+  async settled(): Promise<void> {
+    await this.#detector?.settled();
+    await this.#parts.reconciler.idle();
+    await this.#parts.fetcher.idle();
+  }
+
+  /** @returns stops it. */
+  on(listener: (event: ShareEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Sessions that are still attached are served no more. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#pruning?.cancel();
+    this.#joining?.close();
+    for (const peer of this.#peers) peer.detach();
+    this.#controller.abort(internalError('share.closed', 'the share was closed'));
+    await this.#detector?.close();
+    await this.#parts.reconciler.close();
+    await this.#parts.fetcher.close();
+    await this.#parts.changes.idle();
+    await this.#parts.archive.prune();
+    this.#parts.follower.close();
+    this.#root.close();
+  }
+
+  #attach(session: Session): AttachedExtension {
+    const peer = attachDirectory({
+      session,
+      root: this.#root,
+      fetcher: this.#parts.fetcher,
+      holdings: {
+        find: (sha256) => this.#holders(sha256),
+        changed: ({ path }) => this.#detector?.nudge(path),
+      },
+      sent: (bytes) => this.#sent.add(bytes),
+      onDetach: () => this.#peers.delete(peer),
+    });
+    this.#peers.add(peer);
+    this.#joining?.disturb();
+    return peer;
+  }
+
+  /** Files of this club's records, be it an older version of them. */
+  *#holders(sha256: string): IterableIterator<HeldContent> {
+    for (const row of this.#parts.index.bySha256(sha256)) {
+      if (row.uuid === undefined) continue;
+      yield { path: row.path, localPath: this.#parts.index.localPath(row.path), known: row };
+    }
+  }
+
+  #startDetector(): void {
+    const { database, hashing, clock, log, debounce } = this.#options;
+    const isJoiningNow = isJoining(this.#parts.index);
+    const detector = openDetector({
+      root: this.#root,
+      index: this.#parts.index,
+      records: detectorRecords(database, this.#parts.follower),
+      hashing,
+      clock,
+      log,
+      signal: this.#controller.signal,
+      isJoining: isJoiningNow,
+      // Said inside a transaction: what follows needs transactions of its own.
+      onDeviation: (row, now) => {
+        setImmediate(() => void this.#parts.placer.putRight(row, now).then(() => this.#wake()));
+      },
+      ...(debounce === undefined ? {} : { times: debounce }),
+    });
+    this.#detector = detector;
+    void detector.ready.then(() => {
+      this.#isReady = true;
+      this.#wake();
+    });
+    detector.onProblem(() => {
+      this.#tellProblems();
+      this.#wake();
+    });
+    if (isJoiningNow) this.#startJoining(detector);
+  }
+
+  #startJoining(detector: Detector): void {
+    const { clock, log, database } = this.#options;
+    this.#joining = new Joining({
+      index: this.#parts.index,
+      pending: this.#parts.pending,
+      clock,
+      log,
+      isRead: () => this.#isReady && !detector.isHeld && detector.progress().toExamine.files === 0,
+      isSupplied: () => this.#peers.size > 0 && database.get('/') !== undefined,
+      toArchive: (row) => this.#parts.placer.putRight(row, undefined),
+      onEnd: () => {
+        this.#joining = undefined;
+        detector.endJoining();
+      },
+    });
+  }
+
+  /** The first time, everything that is in the folder must be known before anything is put into it. */
+  #mayPlace(): boolean {
+    return this.#isReady && this.#detector?.isHeld === false;
+  }
+
+  #wake(): void {
+    this.#totals = undefined;
+    this.#joining?.disturb();
+    this.#parts.reconciler.wake();
+    this.#parts.fetcher.wake();
+  }
+
+  #onPlaced(path: string, sha256: string, size: bigint): void {
+    for (const peer of this.#peers) peer.announce(sha256);
+    this.#tell({ kind: 'placed', path, sha256, size });
+  }
+
+  #pendingTotals(): PendingTotals {
+    const now = this.#options.clock.monotonic();
+    if (this.#totals === undefined || now - this.#totals.at > TOTALS_MS)
+      this.#totals = { at: now, value: this.#parts.pending.totals() };
+    return this.#totals.value;
+  }
+
+  #prune(): void {
+    void this.#parts.archive.prune();
+    this.#pruning = this.#options.clock.after(PRUNE_MS, () => this.#prune());
+  }
+
+  #tellProblems(): void {
+    this.#tell({ kind: 'problems', problems: this.problems() });
+  }
+
+  #tell(event: ShareEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+}
+
+/** The database as the detector changes it: whether the folder shows a record is decided when its batch is complete. */
+function detectorRecords(database: ClubDatabase, follower: Follower): RecordStore {
+  return {
+    self: database.self,
+    writable: database.writable,
+    get: (key) => database.get(key),
+    getByUuid: (uuid) => database.getByUuid(uuid),
+    put: (key, value, options) => database.put(key, value, options),
+    rename: (uuid, key) => database.rename(uuid, key),
+    remove: (uuid, options) => database.remove(uuid, options),
+    transaction: (work) => database.transaction(() => follower.together(work)),
+  };
+}

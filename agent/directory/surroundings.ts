@@ -1,0 +1,273 @@
+/**
+ * What has to happen around a path before something can be put there: folders on the way to it, whatever is in the way,
+ * names that this file system takes for one; and what becomes of a folder when the last file leaves it.
+ */
+
+import { environmentError, errorCode } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { type FileFacts, nameOf, parentOf, type ShareRoot } from '../platform/files.ts';
+import type { Archive, ArchiveReason, ToArchive } from './archive.ts';
+import type { DiskChanges } from './changes.ts';
+import { ROOT_KEY } from './entry.ts';
+import { type IntendedRow, indexRow, localPathOf } from './intents.ts';
+import type { IndexRow, LocalIndex } from './local-index.ts';
+import { alternativeName, joinPath } from './paths.ts';
+import { desiredOf, type FileRecord } from './projection.ts';
+
+/** What the directory needs of the database. */
+export interface Records {
+  /** The live record of a key. */
+  get(key: string): FileRecord | undefined;
+  getByUuid(uuid: string): FileRecord | undefined;
+}
+
+/** Records that are being placed because another one waits for them. */
+export type Chain = ReadonlySet<string>;
+
+export interface SurroundingsOptions {
+  readonly records: Records;
+  readonly index: LocalIndex;
+  readonly archive: Archive;
+  readonly root: ShareRoot;
+  readonly changes: DiskChanges;
+  readonly log: Logger;
+  /** Places the record, so that it is out of the way or makes the way. */
+  readonly place: (uuid: string, chain: Chain) => Promise<void>;
+  /** Compares record and index anew. Inside a transaction. */
+  readonly settle: (uuid: string) => void;
+  /** The owner changed something at this path of the share: somebody should look. */
+  readonly nudge: (path: string) => void;
+}
+
+/** Names that are tried for what has a name that stands for something else on this file system. */
+const MAX_ALTERNATIVES = 100;
+/** Things in each other's way at one path, before we give up for now. */
+const MAX_ROUNDS = 4;
+/** For folders that no record describes. */
+const PLAIN_DIRECTORY_MODE = 0o755;
+
+export class Surroundings {
+  readonly #options: SurroundingsOptions;
+  readonly #parents = new Map<string, Promise<void>>();
+
+  constructor(options: SurroundingsOptions) {
+    this.#options = options;
+  }
+
+  /** Makes the folders on the way to `path`. False if something else stands there. */
+  async makeParents(path: string, chain: Chain): Promise<boolean> {
+    const parent = parentOf(path);
+    if (path === ROOT_KEY || parent === ROOT_KEY || this.#isDirectory(parent)) return true;
+    // A thousand files of a new folder arrive together.
+    let making = this.#parents.get(parent);
+    if (making === undefined) {
+      making = this.#makeDirectory(parent, chain).finally(() => this.#parents.delete(parent));
+      this.#parents.set(parent, making);
+    }
+    await making;
+    return this.#isDirectory(parent);
+  }
+
+  /**
+   * Sees to it that nothing of another record, or of another kind, is at `path`. A file or folder without a record that
+   * was found there at joining may remain. False if the way is not free.
+   * @param uuid the record that wants the place; undefined: none, a folder on the way to something
+   */
+  async makeRoom(
+    path: string,
+    uuid: string | undefined,
+    kind: 'file' | 'directory',
+    chain: Chain,
+  ): Promise<boolean> {
+    const { index, records, nudge } = this.#options;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const present = index.byPath(path);
+      if (present === undefined) return true;
+      if (present.uuid === uuid || present.uuid === undefined) {
+        if (present.kind === kind && (present.uuid !== undefined || present.found || kind === 'directory'))
+          return true;
+        if (present.uuid === undefined && !present.found) {
+          nudge(path);
+          return false;
+        }
+        await this.takeAway(present, present.found ? 'found_at_joining' : 'replaced');
+      } else if (round === 0 && !chain.has(present.uuid)) {
+        await this.#options.place(present.uuid, chain);
+      } else {
+        if (records.get(path)?.uuid === present.uuid) return false;
+        // They are in each other's way: its contents wait in the archive until there is room again.
+        await this.takeAway(present, 'replaced');
+      }
+    }
+    return false;
+  }
+
+  /** Removes what the index has at a path: a file into the archive, a folder if it is empty, and else its claim to it. */
+  async takeAway(row: IndexRow, reason: ArchiveReason): Promise<void> {
+    if (row.path === ROOT_KEY) return;
+    if (row.kind === 'file') await this.#archiveFile(row, reason);
+    else await this.#removeDirectory(row);
+    await this.leave(parentOf(row.path));
+  }
+
+  /** Something left the folder: removes it if it is empty and belongs to no record. */
+  async leave(folder: string): Promise<void> {
+    const { index } = this.#options;
+    const row = index.byPath(folder);
+    if (folder === ROOT_KEY || row?.kind !== 'directory' || row.uuid !== undefined || !row.found) return;
+    if (index.countChildren(folder) === 0) await this.takeAway(row, 'deleted');
+  }
+
+  /**
+   * Runs `work` for the row, and, if its name turns out to stand for another file on this file system (no difference of
+   * case, another normal form), again with a local name of its own.
+   */
+  async avoidingClashes(row: IntendedRow, work: (chosen: IntendedRow) => Promise<void>): Promise<void> {
+    try {
+      await work(row);
+      return;
+    } catch (thrown) {
+      if (!isTaken(thrown) || row.localName !== undefined || !(await this.#isClash(row))) throw thrown;
+    }
+    const name = nameOf(row.path);
+    for (let attempt = 2; attempt < MAX_ALTERNATIVES; attempt++) {
+      const localName = alternativeName(name, attempt);
+      if (this.#options.index.byPath(joinPath(parentOf(row.path), localName)) !== undefined) continue;
+      try {
+        await work({ ...row, localName });
+        this.#options.log.info('a file has another name here, since its own stands for another file', {
+          path: row.path,
+          localName,
+        });
+        return;
+      } catch (thrown) {
+        if (!isTaken(thrown)) throw thrown;
+      }
+    }
+    throw environmentError('files.exists', `no name is free for ${JSON.stringify(row.path)}`);
+  }
+
+  /** For folders, which are made without complaint where one is already. @throws `files.exists` on a clash. */
+  checkOwn(path: string, facts: FileFacts): void {
+    const other = this.#options.index.byInode(facts.ino).find((row) => row.path !== path);
+    if (other !== undefined && parentOf(other.path) === parentOf(path))
+      throw environmentError('files.exists', `${JSON.stringify(path)} is the same here as ${other.path}`);
+  }
+
+  async #isClash({ path }: IntendedRow): Promise<boolean> {
+    const { index, root } = this.#options;
+    const facts = await root.look(localPathOf(index, path, undefined));
+    if (facts === undefined) return false;
+    return index
+      .byInode(facts.ino)
+      .some((row) => row.path !== path && parentOf(row.path) === parentOf(path) && row.kind === facts.kind);
+  }
+
+  async #makeDirectory(path: string, chain: Chain): Promise<void> {
+    const { records, index, root, changes } = this.#options;
+    const record = records.get(path);
+    if (record !== undefined && desiredOf(record).kind === 'directory' && !chain.has(record.uuid)) {
+      await this.#options.place(record.uuid, chain);
+      return;
+    }
+    if (record !== undefined && desiredOf(record).kind === 'file') return;
+    if (!(await this.makeParents(path, chain))) return;
+    if (!(await this.makeRoom(path, undefined, 'directory', chain))) return;
+    if (this.#isDirectory(path)) return;
+    const row: IntendedRow = {
+      path,
+      kind: 'directory',
+      localName: undefined,
+      uuid: undefined,
+      clock: undefined,
+      sha256: undefined,
+      size: 0n,
+    };
+    await this.avoidingClashes(row, async (chosen) => {
+      const local = localPathOf(index, path, chosen.localName);
+      let facts: FileFacts | undefined;
+      await changes.submit({
+        paths: [path],
+        intent: { op: 'place', row: chosen },
+        perform: async () => {
+          facts = await root.makeDirectory(local, PLAIN_DIRECTORY_MODE);
+          this.checkOwn(path, facts);
+        },
+        finish: () => {
+          if (facts !== undefined) index.put(indexRow(chosen, facts));
+        },
+      });
+    });
+  }
+
+  async #archiveFile(row: IndexRow, reason: ArchiveReason): Promise<void> {
+    const { index, archive, changes, root } = this.#options;
+    const local = index.localPath(row.path);
+    try {
+      await changes.submit({
+        paths: [row.path],
+        intent: { op: 'remove', path: row.path },
+        archive: toArchive(row, reason),
+        perform: async (archived) => {
+          if (archived !== undefined) await archive.move(local, archived, row);
+        },
+        finish: () => this.#forget(row),
+      });
+    } catch (thrown) {
+      if (errorCode(thrown) !== 'files.absent' || (await root.look(local)) !== undefined) throw thrown;
+      // Its owner was faster.
+      index.transaction(() => this.#forget(row));
+    }
+  }
+
+  async #removeDirectory(row: IndexRow): Promise<void> {
+    const { index, changes, root } = this.#options;
+    const local = index.localPath(row.path);
+    if (index.countChildren(row.path) > 0) {
+      this.#unclaim(row);
+      return;
+    }
+    try {
+      await changes.submit({
+        paths: [row.path],
+        intent: { op: 'remove', path: row.path },
+        perform: () => root.removeDirectory(local),
+        finish: () => this.#forget(row),
+      });
+    } catch (thrown) {
+      const code = errorCode(thrown);
+      if (code === 'files.absent') index.transaction(() => this.#forget(row));
+      // What lies in it is not known to us, so it stays with everything in it.
+      else if (code === 'files.not_empty') this.#unclaim(row);
+      else throw thrown;
+    }
+  }
+
+  #forget(row: IndexRow): void {
+    this.#options.index.remove(row.path);
+    if (row.uuid !== undefined) this.#options.settle(row.uuid);
+  }
+
+  /** The folder stays, but is no record's any more; with its last file it goes too. */
+  #unclaim(row: IndexRow): void {
+    const { index, settle } = this.#options;
+    index.transaction(() => {
+      index.put({ ...row, uuid: undefined, clock: undefined, found: true });
+      if (row.uuid !== undefined) settle(row.uuid);
+    });
+  }
+
+  #isDirectory(path: string): boolean {
+    return this.#options.index.byPath(path)?.kind === 'directory';
+  }
+}
+
+export function toArchive(row: IndexRow, reason: ArchiveReason): ToArchive {
+  const { path, sha256, size, mtimeNs, mode } = row;
+  return { key: path, sha256, size, mtime: mtimeNs, mode, reason };
+}
+
+function isTaken(thrown: unknown): boolean {
+  const code = errorCode(thrown);
+  return code === 'files.changed' || code === 'files.exists';
+}

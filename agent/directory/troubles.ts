@@ -1,0 +1,77 @@
+/** What keeps records from becoming files, for status and for people. */
+
+import { describeError, errorCode, SkylarkError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { PendingStore } from './pending.ts';
+import { type Problem, ProblemList } from './problems.ts';
+
+export interface TroublesOptions {
+  readonly pending: PendingStore;
+  /** Number of records that can't become files. */
+  readonly countRefused: () => number;
+  /** The key of a record. */
+  readonly keyOf: (uuid: string) => string | undefined;
+  readonly log: Logger;
+}
+
+const REFUSED = 'directory.refused';
+const SHOWN_PATHS = 10;
+
+export class Troubles {
+  readonly #options: TroublesOptions;
+  readonly #list = new ProblemList();
+  readonly #codes = new Set<string>();
+  readonly #reasons = new Set<string>();
+
+  constructor(options: TroublesOptions) {
+    this.#options = options;
+  }
+
+  /** The disk refused something. */
+  add(error: Error): void {
+    const code = errorCode(error) ?? 'files.unexpected';
+    const remedy = error instanceof SkylarkError ? error.remedy : undefined;
+    this.#codes.add(code);
+    const problem: Problem = { code, message: error.message, remedy, stops: 'files', count: 0, paths: [] };
+    if (this.#list.set(problem))
+      this.#options.log.warn('files can not be put into their place', { code, why: describeError(error) });
+  }
+
+  /** It works again. */
+  clear(): void {
+    for (const code of this.#codes) this.#list.clear(code);
+    this.#codes.clear();
+  }
+
+  /** A peer's record can't become a file. Each reason is logged once. */
+  refused(key: string, reason: string): void {
+    if (this.#reasons.has(reason)) return;
+    this.#reasons.add(reason);
+    this.#options.log.warn('a record can not become a file', { key, reason });
+  }
+
+  /** @returns stops it. */
+  listen(listener: () => void): () => void {
+    return this.#list.listen(listener);
+  }
+
+  get current(): readonly Problem[] {
+    const refused = this.#refusedRecords();
+    return refused === undefined ? this.#list.current : [...this.#list.current, refused];
+  }
+
+  #refusedRecords(): Problem | undefined {
+    const { pending, countRefused, keyOf } = this.#options;
+    const count = countRefused();
+    if (count === 0) return undefined;
+    const rows = pending.first('refused', SHOWN_PATHS, { rank: -1, id: 0n });
+    return {
+      code: REFUSED,
+      message: `records of other members can not become files here: ${rows[0]?.reason ?? 'unknown'}`,
+      remedy: undefined,
+      stops: 'files',
+      count,
+      paths: rows.map(({ uuid }) => keyOf(uuid) ?? uuid),
+    };
+  }
+}
