@@ -320,7 +320,7 @@ class FolderDetector implements Detector {
       this.#scanned = 0;
       if (this.#controller.signal.aborted) return;
       // Before the examination, which may find nothing to do and say that all is done.
-      this.#sweeper.noticed();
+      if (this.#options.index.marked('gone', -1, 1).length > 0) this.#sweeper.noticed();
       this.#examination.feed();
       this.#checkSettled();
     });

@@ -48,7 +48,7 @@ export class Examination {
   #findings: Finding[] = [];
   #active = 0;
   /** Where in the marked rows of the index we are; undefined: behind the last. */
-  #cursor: bigint | undefined;
+  #cursor: number | undefined;
   #flushTimer: Timer | undefined;
   #isPumping = false;
   #onEnd: (() => void) | undefined;
@@ -87,7 +87,7 @@ export class Examination {
 
   /** Goes through the marked rows from the beginning. */
   feed(): void {
-    this.#cursor = -1n;
+    this.#cursor = -1;
     this.pump();
   }
 

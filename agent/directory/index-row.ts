@@ -26,14 +26,12 @@ export interface IndexRow extends KnownFile {
 /** What the detector still has to do about a row. Survives restarts. */
 export type Mark = 'none' | 'examine' | 'gone';
 
-/** A row as a scan needs it: enough to tell whether the file changed. */
-export interface ScanRow extends KnownFile {
-  readonly kind: 'file' | 'directory';
-  /** Position in the table; rises with the time of insertion. */
-  readonly id: bigint;
-  readonly name: string;
-  readonly mode: number;
-  readonly mark: Mark;
+/** How a directory's listing compares with the index. */
+export interface Comparison {
+  /** How many of the names have a row. */
+  readonly known: number;
+  /** The names whose rows say something else, or are marked, or are missing. */
+  readonly differing: readonly { readonly name: string; readonly isKnown: boolean }[];
 }
 
 export interface IndexTotals {

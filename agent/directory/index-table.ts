@@ -1,10 +1,7 @@
 /** The table behind the local index: its schema, and rows to and from it. */
 
-import { toHex } from '../base/bytes.ts';
-import { isJsonObject, parseJson } from '../base/json.ts';
-import { nameOf, parentOf } from '../platform/files.ts';
-import type { SqlOutput } from '../platform/sqlite.ts';
-import type { IndexRow, Mark, ScanRow, VectorClock } from './index-row.ts';
+import { type FileFacts, nameOf, parentOf } from '../platform/files.ts';
+import type { IndexRow, Mark, VectorClock } from './index-row.ts';
 import { joinPath } from './paths.ts';
 
 export const MIGRATIONS = [
@@ -68,23 +65,31 @@ export const MIGRATIONS = [
 /** A mark's position is its number in the table. */
 export const MARKS: readonly Mark[] = ['none', 'examine', 'gone'];
 
-export interface Row extends Readonly<Record<string, SqlOutput>> {
-  readonly id: bigint;
-  readonly parent: string;
-  readonly name: string;
-  readonly local_name: string | null;
-  readonly directory: bigint;
-  readonly size: bigint;
-  readonly mtime: bigint;
-  readonly ctime: bigint;
-  readonly ino: bigint;
-  readonly mode: bigint;
-  readonly sha256: Uint8Array | null;
-  readonly uuid: Uint8Array | null;
-  readonly clock: string | null;
-  readonly found: bigint;
-  readonly mark: bigint;
-}
+/**
+ * A whole row in one column: to Node, each column costs as much as finding the row. 64-bit numbers as text, since
+ * JSON.parse rounds them.
+ */
+export const ROW = `json_array(id, parent, name, local_name, directory, CAST(size AS TEXT), CAST(mtime AS TEXT),
+  CAST(ctime AS TEXT), CAST(ino AS TEXT), mode, hex(sha256), hex(uuid), clock, found) AS packed`;
+
+export type PackedRow = { readonly packed: string };
+
+type Unpacked = readonly [
+  id: number,
+  parent: string,
+  name: string,
+  localName: string | null,
+  directory: number,
+  size: string,
+  mtime: string,
+  ctime: string,
+  ino: string,
+  mode: number,
+  sha256: string,
+  uuid: string,
+  clock: string | null,
+  found: number,
+];
 
 /** Parent and name as the table has them. */
 export function split(path: string): [string, string] {
@@ -96,48 +101,63 @@ export function pathRange(directory: string): [string, string] {
   return directory === '/' ? ['/', '0'] : [`${directory}/`, `${directory}0`];
 }
 
-export function decodeRow(row: Row): IndexRow {
-  return {
-    path: row.parent === '' ? '/' : joinPath(row.parent, row.name),
-    kind: row.directory === 1n ? 'directory' : 'file',
-    size: row.size,
-    mtimeNs: row.mtime,
-    ctimeNs: row.ctime,
-    ino: BigInt.asUintN(64, row.ino),
-    mode: Number(row.mode),
-    sha256: row.sha256 === null ? undefined : toHex(row.sha256),
-    uuid: row.uuid === null ? undefined : toHex(row.uuid),
-    clock: row.clock === null ? undefined : decodeClock(row.clock),
-    found: row.found === 1n,
-    localName: row.local_name ?? undefined,
-  };
+export interface StoredRow {
+  /** Position in the table; rises with the time of insertion. */
+  readonly id: number;
+  readonly parent: string;
+  readonly name: string;
+  readonly row: IndexRow;
 }
 
-export function decodeScanRow(row: Row): ScanRow {
-  return {
-    id: row.id,
-    name: row.name,
-    kind: row.directory === 1n ? 'directory' : 'file',
-    size: row.size,
-    mtimeNs: row.mtime,
-    ctimeNs: row.ctime,
-    ino: BigInt.asUintN(64, row.ino),
-    mode: Number(row.mode),
-    mark: MARKS[Number(row.mark)] ?? 'examine',
+export function decodeStored({ packed }: PackedRow): StoredRow {
+  const unpacked = JSON.parse(packed) as Unpacked;
+  const [id, parent, name, localName, directory, size, mtime, ctime, ino, mode, sha256, uuid, clock, found] =
+    unpacked;
+  const row: IndexRow = {
+    path: parent === '' ? '/' : joinPath(parent, name),
+    kind: directory === 1 ? 'directory' : 'file',
+    size: BigInt(size),
+    mtimeNs: BigInt(mtime),
+    ctimeNs: BigInt(ctime),
+    ino: BigInt.asUintN(64, BigInt(ino)),
+    mode,
+    sha256: sha256 === '' ? undefined : sha256.toLowerCase(),
+    uuid: uuid === '' ? undefined : uuid.toLowerCase(),
+    clock: clock === null ? undefined : decodeClock(clock),
+    found: found === 1,
+    localName: localName ?? undefined,
   };
+  return { id, parent, name, row };
 }
+
+export function decodeRow(packed: PackedRow): IndexRow {
+  return decodeStored(packed).row;
+}
+
+/** What is on the disk, in the words of `STAMP`. */
+export function stampOf(facts: FileFacts): string {
+  const ino = BigInt.asIntN(64, facts.ino);
+  const mode = facts.mode & 0o777;
+  if (facts.kind === 'directory') return `1 ${ino} ${mode}`;
+  return `0 ${ino} ${mode} ${facts.size} ${facts.mtimeNs} ${facts.ctimeNs}`;
+}
+
+/** What the row `f` says is on the disk: equal to `stampOf` if nothing changed. */
+export const STAMP = `CASE f.directory WHEN 1 THEN '1 ' || f.ino || ' ' || f.mode
+  ELSE '0 ' || f.ino || ' ' || f.mode || ' ' || f.size || ' ' || f.mtime || ' ' || f.ctime END`;
 
 /** Peers in order, so that equal clocks have equal texts. */
 export function encodeClock(clock: VectorClock): string {
   const peers = [...clock.keys()].sort();
-  return `{${peers.map((peer) => `${JSON.stringify(peer)}:${clock.get(peer)}`).join(',')}}`;
+  return peers.map((peer) => `${encodeURIComponent(peer)}=${clock.get(peer)}`).join('&');
 }
 
 function decodeClock(text: string): VectorClock {
-  const json = parseJson(text);
   const clock = new Map<string, bigint>();
-  if (isJsonObject(json))
-    for (const [peer, revision] of Object.entries(json))
-      if (typeof revision === 'number' || typeof revision === 'bigint') clock.set(peer, BigInt(revision));
+  if (text === '') return clock;
+  for (const component of text.split('&')) {
+    const [peer = '', count = '0'] = component.split('=');
+    clock.set(decodeURIComponent(peer), BigInt(count));
+  }
   return clock;
 }

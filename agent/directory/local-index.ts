@@ -8,21 +8,26 @@
 
 import { fromHex } from '../base/bytes.ts';
 import { internalError } from '../base/errors.ts';
+import type { FileFacts } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
-import type { IndexRow, IndexTotals, Mark, ScanRow } from './index-row.ts';
+import type { Comparison, IndexRow, IndexTotals, Mark } from './index-row.ts';
 import {
   decodeRow,
-  decodeScanRow,
+  decodeStored,
   encodeClock,
   MARKS,
   MIGRATIONS,
+  type PackedRow,
   pathRange,
-  type Row,
+  ROW,
+  STAMP,
+  type StoredRow,
   split,
+  stampOf,
 } from './index-table.ts';
 import { joinPath } from './paths.ts';
 
-export type { IndexRow, IndexTotals, Mark, ScanRow, VectorClock } from './index-row.ts';
+export type { Comparison, IndexRow, IndexTotals, Mark, VectorClock } from './index-row.ts';
 
 export interface LocalIndex {
   byPath(path: string): IndexRow | undefined;
@@ -48,15 +53,15 @@ export interface LocalIndex {
   /** The path of the share that lies at `localName` in the directory `directory` (a path of the share). */
   sharePath(directory: string, localName: string): string;
 
-  /** The rows of those `names` that stand in the directory, by name. */
-  scanRows(directory: string, names: readonly string[]): Map<string, ScanRow>;
+  /** Compares what is directly in the directory, by the names in the share, with its rows. */
+  compare(directory: string, entries: ReadonlyMap<string, FileFacts>): Comparison;
   /** How many rows stand directly in the directory. */
   countChildren(directory: string): number;
   setMark(path: string, mark: Mark): void;
   /** Marks the directory and everything below it. */
   markTree(path: string, mark: Mark): void;
   /** At most `limit` rows with the mark, in the order of insertion, after the row `after`. */
-  marked(mark: Mark, after: bigint, limit: number): { readonly id: bigint; readonly row: IndexRow }[];
+  marked(mark: Mark, after: number, limit: number): { readonly id: number; readonly row: IndexRow }[];
   countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint };
   /** How many files are marked as gone and do not lie under another name that is still to be examined. */
   countLost(): number;
@@ -102,42 +107,46 @@ class SqliteIndex implements LocalIndex {
 
   byPath(path: string): IndexRow | undefined {
     const row = this.#sqlite
-      .prepare<Row>('SELECT * FROM directory_file WHERE share = ? AND parent = ? AND name = ?')
+      .prepare<PackedRow>(`SELECT ${ROW} FROM directory_file WHERE share = ? AND parent = ? AND name = ?`)
       .get(this.#share, ...split(path));
     return row && decodeRow(row);
   }
 
   byUuid(uuid: string): IndexRow | undefined {
     const row = this.#sqlite
-      .prepare<Row>('SELECT * FROM directory_file WHERE uuid = ? AND share = ? LIMIT 1')
+      .prepare<PackedRow>(`SELECT ${ROW} FROM directory_file WHERE uuid = ? AND share = ? LIMIT 1`)
       .get(fromHex(uuid), this.#share);
     return row && decodeRow(row);
   }
 
   bySha256(sha256: string, limit = 16): IndexRow[] {
     return this.#sqlite
-      .prepare<Row>('SELECT * FROM directory_file WHERE sha256 = ? AND share = ? LIMIT ?')
+      .prepare<PackedRow>(`SELECT ${ROW} FROM directory_file WHERE sha256 = ? AND share = ? LIMIT ?`)
       .all(fromHex(sha256), this.#share, limit)
       .map(decodeRow);
   }
 
   byInode(ino: bigint): IndexRow[] {
     return this.#sqlite
-      .prepare<Row>('SELECT * FROM directory_file WHERE ino = ? AND share = ? LIMIT ?')
+      .prepare<PackedRow>(`SELECT ${ROW} FROM directory_file WHERE ino = ? AND share = ? LIMIT ?`)
       .all(BigInt.asIntN(64, ino), this.#share, MAX_INODE_ROWS)
       .map(decodeRow);
   }
 
   *children(path: string): IterableIterator<IndexRow> {
     for (let after = ''; ; ) {
-      const rows = this.#sqlite
-        .prepare<Row>(
-          `SELECT * FROM directory_file WHERE share = ? AND parent = ? AND name > ? ORDER BY name LIMIT ${PAGE}`,
+      const page = this.#sqlite
+        .prepare<PackedRow>(
+          `SELECT ${ROW} FROM directory_file WHERE share = ? AND parent = ? AND name > ? ORDER BY name LIMIT ${PAGE}`,
         )
         .all(this.#share, path, after);
-      for (const row of rows) yield decodeRow(row);
-      if (rows.length < PAGE) return;
-      after = rows.at(-1)!.name;
+      let last: StoredRow | undefined;
+      for (const packed of page) {
+        last = decodeStored(packed);
+        yield last.row;
+      }
+      if (last === undefined || page.length < PAGE) return;
+      after = last.name;
     }
   }
 
@@ -147,28 +156,36 @@ class SqliteIndex implements LocalIndex {
     const [from, to] = pathRange(path);
     let [parent, name] = [from, ''];
     for (;;) {
-      const rows: Row[] = this.#sqlite
-        .prepare<Row>(
-          `SELECT * FROM directory_file WHERE share = ? AND (parent, name) > (?, ?) AND parent > ? AND parent < ?
+      const page = this.#sqlite
+        .prepare<PackedRow>(
+          `SELECT ${ROW} FROM directory_file WHERE share = ? AND (parent, name) > (?, ?) AND parent > ? AND parent < ?
            ORDER BY parent, name LIMIT ${PAGE}`,
         )
         .all(this.#share, parent, name, from, to);
-      for (const row of rows) yield decodeRow(row);
-      if (rows.length < PAGE) return;
-      ({ parent, name } = rows.at(-1)!);
+      let last: StoredRow | undefined;
+      for (const packed of page) {
+        last = decodeStored(packed);
+        yield last.row;
+      }
+      if (last === undefined || page.length < PAGE) return;
+      ({ parent, name } = last);
     }
   }
 
   *found(): IterableIterator<IndexRow> {
-    for (let after = -1n; ; ) {
-      const rows: Row[] = this.#sqlite
-        .prepare<Row>(
-          `SELECT * FROM directory_file WHERE share = ? AND found <> 0 AND id > ? ORDER BY id LIMIT ${PAGE}`,
+    for (let after = -1; ; ) {
+      const page = this.#sqlite
+        .prepare<PackedRow>(
+          `SELECT ${ROW} FROM directory_file WHERE share = ? AND found <> 0 AND id > ? ORDER BY id LIMIT ${PAGE}`,
         )
         .all(this.#share, after);
-      for (const row of rows) yield decodeRow(row);
-      if (rows.length < PAGE) return;
-      after = rows.at(-1)!.id;
+      let last: StoredRow | undefined;
+      for (const packed of page) {
+        last = decodeStored(packed);
+        yield last.row;
+      }
+      if (last === undefined || page.length < PAGE) return;
+      after = last.id;
     }
   }
 
@@ -240,17 +257,20 @@ class SqliteIndex implements LocalIndex {
     return joinPath(directory, row?.name ?? localName);
   }
 
-  scanRows(directory: string, names: readonly string[]): Map<string, ScanRow> {
-    const rows = this.#sqlite
-      .prepare<Row>(
-        `SELECT f.id, f.name, f.directory, f.size, f.mtime, f.ctime, f.ino, f.mode, f.mark
-         FROM json_each(?) AS wanted JOIN directory_file AS f
-         ON f.share = ? AND f.parent = ? AND f.name = wanted.value`,
+  compare(directory: string, entries: ReadonlyMap<string, FileFacts>): Comparison {
+    // Built by hand: an object would take a name like __proto__ for something else.
+    const members = Array.from(entries, ([name, facts]) => `${JSON.stringify(name)}:"${stampOf(facts)}"`);
+    const differing = this.#sqlite
+      .prepare<{ name: string; known: bigint }>(
+        `SELECT listed.key AS name, f.id IS NOT NULL AS known
+         FROM json_each(?) AS listed LEFT JOIN directory_file AS f
+         ON f.share = ? AND f.parent = ? AND f.name = listed.key
+         WHERE f.id IS NULL OR f.mark <> 0 OR ${STAMP} <> listed.value`,
       )
-      .all(JSON.stringify(names), this.#share, directory);
-    const found = new Map<string, ScanRow>();
-    for (const row of rows) found.set(row.name, decodeScanRow(row));
-    return found;
+      .all(`{${members.join(',')}}`, this.#share, directory)
+      .map(({ name, known }) => ({ name, isKnown: known === 1n }));
+    const unknown = differing.reduce((count, { isKnown }) => count + (isKnown ? 0 : 1), 0);
+    return { known: entries.size - unknown, differing };
   }
 
   countChildren(directory: string): number {
@@ -285,13 +305,13 @@ class SqliteIndex implements LocalIndex {
     });
   }
 
-  marked(mark: Mark, after: bigint, limit: number): { readonly id: bigint; readonly row: IndexRow }[] {
+  marked(mark: Mark, after: number, limit: number): { readonly id: number; readonly row: IndexRow }[] {
     return this.#sqlite
-      .prepare<Row>(
-        'SELECT * FROM directory_file WHERE share = ? AND mark = ? AND mark <> 0 AND id > ? ORDER BY id LIMIT ?',
+      .prepare<PackedRow>(
+        `SELECT ${ROW} FROM directory_file WHERE share = ? AND mark = ? AND mark <> 0 AND id > ? ORDER BY id LIMIT ?`,
       )
       .all(this.#share, MARKS.indexOf(mark), after, limit)
-      .map((row) => ({ id: row.id, row: decodeRow(row) }));
+      .map(decodeStored);
   }
 
   countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint } {

@@ -5,7 +5,7 @@
  */
 
 import { describeError, errorCode } from '../base/errors.ts';
-import { type FileFacts, type ListedEntry, type ShareRoot, sameFacts } from '../platform/files.ts';
+import type { FileFacts, ListedEntry, ShareRoot } from '../platform/files.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import { joinPath, nameRefusalOf } from './paths.ts';
 
@@ -108,32 +108,28 @@ class Scan {
   /** How many of the entries the index knows. */
   #compare(directory: Directory, batch: readonly ListedEntry[], open: Directory[]): number {
     const { index, isShallow } = this.#options;
-    const entries = new Map<string, FileFacts | undefined>();
+    const entries = new Map<string, FileFacts>();
+    const start = directory.path === '/' ? 1 : directory.path.length + 1;
+    let unseen = 0;
     for (const entry of batch) {
       this.#entries += 1;
       const path = this.#usablePath(directory, entry);
-      if (path !== undefined) entries.set(path, entry.name === undefined ? undefined : entry.facts);
+      if (path === undefined || entry.name === undefined) continue;
+      if (entry.facts === undefined) {
+        // It is there, whatever it is: not gone, not changed.
+        if (index.byPath(path) !== undefined) unseen += 1;
+        continue;
+      }
+      entries.set(path.slice(start), entry.facts);
+      if (entry.facts.kind === 'directory' && !isShallow)
+        open.push({ path, localPath: joinPath(directory.localPath, entry.name) });
     }
-    const prefix = directory.path === '/' ? 1 : directory.path.length + 1;
-    const rows = index.scanRows(
-      directory.path,
-      Array.from(entries.keys(), (path) => path.slice(prefix)),
-    );
-    const differing: [string, FileFacts, boolean][] = [];
-    for (const [path, facts] of entries) {
-      const row = rows.get(path.slice(prefix));
-      if (facts === undefined) continue;
-      if (facts.kind === 'directory' && !isShallow)
-        open.push({ path, localPath: joinPath(directory.localPath, localNameIn(directory, path, index)) });
-      const isSame =
-        row !== undefined &&
-        row.mark === 'none' &&
-        sameFacts(row, facts) &&
-        row.mode === (facts.mode & 0o777);
-      if (!isSame) differing.push([path, facts, row !== undefined]);
-    }
-    if (differing.length > 0) this.#mark(differing);
-    return rows.size;
+    const { known, differing } = index.compare(directory.path, entries);
+    if (differing.length > 0)
+      this.#mark(
+        differing.map(({ name, isKnown }) => [joinPath(directory.path, name), entries.get(name)!, isKnown]),
+      );
+    return known + unseen;
   }
 
   /** Undefined for what is no file or directory, or has no name that can be synced. */
@@ -148,7 +144,6 @@ class Scan {
     if (entry.facts === undefined) {
       const code = errorCode(entry.error) ?? 'files.failed';
       onObstacle({ path: localPath, code, message: describeError(entry.error) });
-      // It is there, whatever it is: not gone, not changed.
       return index.sharePath(directory.path, entry.name);
     }
     const obstacle = obstacleOf(entry.name, entry.facts);
@@ -235,10 +230,4 @@ export function newRow(path: string, facts: FileFacts, found: boolean): IndexRow
     found,
     localName: undefined,
   };
-}
-
-function localNameIn(directory: Directory, path: string, index: LocalIndex): string {
-  const local = index.localPath(path);
-  const start = directory.localPath === '/' ? 1 : directory.localPath.length + 1;
-  return local.slice(start);
 }

@@ -135,7 +135,7 @@ class DeletionSweeper implements Sweeper {
       remedy: 'put them back, or resume the share to delete them everywhere',
       stops: 'deletions',
       count: lost,
-      paths: index.marked('gone', -1n, 10).map(({ row }) => row.path),
+      paths: index.marked('gone', -1, 10).map(({ row }) => row.path),
     });
     if (isNews) log.warn('most of the share has disappeared; deletions are held', { gone, before });
     return true;
@@ -143,7 +143,7 @@ class DeletionSweeper implements Sweeper {
 
   async #deleteAll(): Promise<void> {
     const { index, signal } = this.#options;
-    for (let after = -1n; ; ) {
+    for (let after = -1; ; ) {
       const page = index.marked('gone', after, PAGE);
       if (page.length === 0) break;
       after = page.at(-1)!.id;

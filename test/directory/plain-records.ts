@@ -37,7 +37,10 @@ class MemoryRecords implements PlainRecords {
   writable = true;
   changes = 0;
   readonly #sqlite: Sqlite;
-  #records = new Map<string, RecordVersion>();
+  readonly #records = new Map<string, RecordVersion>();
+  /** The record that was last given the key. */
+  readonly #byKey = new Map<string, string>();
+  #undo: (() => void)[] | undefined;
   #next = 1;
 
   constructor(sqlite: Sqlite, self: string) {
@@ -46,7 +49,9 @@ class MemoryRecords implements PlainRecords {
   }
 
   get(key: string): RecordVersion | undefined {
-    for (const record of this.#records.values()) if (record.key === key && !record.deleted) return record;
+    const record = this.#records.get(this.#byKey.get(key) ?? '');
+    if (record !== undefined && record.key === key && !record.deleted) return record;
+    // Renamed or deleted since: another record may have the key.
     return undefined;
   }
 
@@ -72,12 +77,17 @@ class MemoryRecords implements PlainRecords {
   }
 
   transaction<T>(work: () => T): T {
-    const before = new Map(this.#records);
+    const nested = this.#undo;
+    const undo: (() => void)[] = [];
+    this.#undo = undo;
     try {
       return this.#sqlite.transaction(work);
     } catch (thrown) {
-      this.#records = before;
+      for (const step of undo.reverse()) step();
       throw thrown;
+    } finally {
+      this.#undo = nested;
+      nested?.push(...undo);
     }
   }
 
@@ -105,6 +115,7 @@ class MemoryRecords implements PlainRecords {
     clock.set(OTHER, (clock.get(OTHER) ?? 0n) + 1n);
     const record = { uuid, key, value, deleted: options.deleted ?? false, vectorClock: clock };
     this.#records.set(uuid, record);
+    this.#byKey.set(key, uuid);
     return record;
   }
 
@@ -116,7 +127,12 @@ class MemoryRecords implements PlainRecords {
     const clock = merge(known?.vectorClock ?? new Map(), basedOn ?? new Map());
     clock.set(this.self, (clock.get(this.self) ?? 0n) + 1n);
     const record = { ...change, vectorClock: clock };
+    this.#undo?.push(() => {
+      if (known === undefined) this.#records.delete(change.uuid);
+      else this.#records.set(change.uuid, known);
+    });
     this.#records.set(change.uuid, record);
+    if (!change.deleted) this.#byKey.set(change.key, change.uuid);
     return record;
   }
 
