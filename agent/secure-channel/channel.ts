@@ -68,9 +68,11 @@ const FIRST_BYTE_VERSION_2 = 0x43;
 export function acceptChannel(stream: ByteStream, options: AcceptOptions): Promise<SecureChannel> {
   return bounded(stream, options.signal, async () => {
     const first = await stream.read();
-    switch (first?.[0]) {
+    if (first === null)
+      return refuse(stream, options, 'channel.closed_early', 'the peer closed the connection at once');
+    switch (first[0]) {
       case FIRST_BYTE_TLS:
-        return acceptTlsSrp(stream, first!, {
+        return acceptTlsSrp(stream, first, {
           ...options,
           onFailure: (id, why) => {
             if (!options.signal.aborted) options.onFailure?.(id, why);
@@ -78,8 +80,6 @@ export function acceptChannel(stream: ByteStream, options: AcceptOptions): Promi
         });
       case FIRST_BYTE_VERSION_2:
         return refuse(stream, options, 'channel.version_unsupported', 'the peer wants channel version 2');
-      case undefined:
-        return refuse(stream, options, 'channel.closed_early', 'the peer closed the connection at once');
       default:
         return refuse(stream, options, 'channel.not_clearskies', 'the peer does not speak ClearSkies');
     }
@@ -93,8 +93,10 @@ export function acceptChannel(stream: ByteStream, options: AcceptOptions): Promi
  */
 export function connectChannel(stream: ByteStream, options: ConnectOptions): Promise<SecureChannel> {
   return bounded(stream, options.signal, async () => {
-    if (!/^[0-9a-f]{64}$/.test(options.id))
+    if (!/^[0-9a-f]{64}$/.test(options.id)) {
+      await stream.close();
       throw internalError('channel.id', 'an ID is not 64 lower-case hex digits');
+    }
     return connectTlsSrp(stream, options);
   });
 }

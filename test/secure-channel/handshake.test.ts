@@ -113,6 +113,13 @@ test("a lookup that fails ends the handshake with the lookup's error", async () 
   assert.equal(server, failure);
   assert.deepEqual(told, [failure]);
   assert.ok(client instanceof SkylarkError);
+  assert.match(client.message, /internal error \(80\)/);
+});
+
+test('an ID of another form is our own mistake, and the stream is let go', async () => {
+  const [a, b] = memoryStreamPair();
+  await assert.rejects(connect(a, { id: 'AB'.repeat(32) }), { code: 'channel.id', fault: 'internal' });
+  assert.equal(await b.read(), null);
 });
 
 test('an abort ends a handshake at once, on whichever side and at whichever moment', async () => {

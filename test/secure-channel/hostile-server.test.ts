@@ -173,6 +173,13 @@ test('a server that never proves that it knows the secret is refused', async () 
   await assert.rejects(client, { code: 'channel.authentication_failed', fault: 'peer' });
 });
 
+test('a server that says that it does not know the name is understood', async () => {
+  const { peer, client } = attacking();
+  await peer.transport.receive(HANDSHAKE.clientHello);
+  await peer.stream.write(rawRecord(21, Uint8Array.of(2, 115)));
+  await assert.rejects(client, { code: 'channel.authentication_failed', fault: 'peer' });
+});
+
 test('a few HelloRequests are ignored during the handshake, many are not', async () => {
   const helloRequest = rawRecord(22, handshakeMessage(HANDSHAKE.helloRequest, NO_CONTENT));
   const few = attacking();

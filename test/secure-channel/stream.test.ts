@@ -164,7 +164,8 @@ test('a changed byte is a fatal bad_record_mac, told to the other side, and noth
   await assert.rejects(stream.read(), { code: 'tls.bad_record', fault: 'peer' });
   assert.equal(await alertFrom(peer), 20);
   await assert.rejects(stream.read(), { code: 'tls.bad_record' });
-  await assert.rejects(stream.write(utf8('x')), { code: 'tls.bad_record' });
+  for (const bytes of [utf8('x'), new Uint8Array(0)])
+    await assert.rejects(stream.write(bytes), { code: 'tls.bad_record' });
   await stream.close();
   await assert.rejects(below.write(utf8('x')));
 });

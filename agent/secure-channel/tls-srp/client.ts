@@ -1,7 +1,7 @@
 /** The client's side of the handshake. The messages, in order: messages.ts. */
 
 import { utf8 } from '../../base/bytes.ts';
-import { asError, peerError } from '../../base/errors.ts';
+import { peerError, type SkylarkError } from '../../base/errors.ts';
 import type { Secret } from '../../base/log.ts';
 import type { ByteStream } from '../../base/stream.ts';
 import { equalSecret } from '../../crypto/constant-time.ts';
@@ -55,7 +55,8 @@ export async function connectTlsSrp(stream: ByteStream, options: TlsClientOption
     return await handshake(records, options);
   } catch (thrown) {
     await endHandshake(records, thrown);
-    throw thrown;
+    // RFC 5054, 2.5.1.3: a server that does not hide which names it knows.
+    throw isAlert(thrown, [ALERT.unknownPskIdentity]) ? notAccepted(thrown) : thrown;
   }
 }
 
@@ -161,20 +162,25 @@ async function receiveProof(transport: HandshakeTransport, open: RecordOpener): 
     await transport.receiveChangeCipherSpec(open);
     return await transport.receive(HANDSHAKE.finished);
   } catch (thrown) {
-    if (thrown instanceof AlertReceivedError && REFUSALS.includes(thrown.description))
-      throw peerError(
-        'channel.authentication_failed',
-        'the other side does not know this ID, or has another secret for it',
-        { cause: thrown },
-      );
+    if (isAlert(thrown, [ALERT.badRecordMac, ALERT.decryptError])) throw notAccepted(thrown);
     if (thrown instanceof TlsError && thrown.alert === ALERT.badRecordMac)
       throw new TlsError(
         thrown.alert,
         'channel.authentication_failed',
         'the other side did not prove that it knows the secret',
       );
-    throw asError(thrown);
+    throw thrown;
   }
 }
 
-const REFUSALS: readonly number[] = [ALERT.badRecordMac, ALERT.decryptError];
+function isAlert(thrown: unknown, descriptions: readonly number[]): boolean {
+  return thrown instanceof AlertReceivedError && descriptions.includes(thrown.description);
+}
+
+function notAccepted(cause: unknown): SkylarkError {
+  return peerError(
+    'channel.authentication_failed',
+    'the other side does not know this ID, or has another secret for it',
+    { cause },
+  );
+}

@@ -1,8 +1,8 @@
 /** What both ends of the handshake do alike. */
 
 import { equalBytes } from '../../base/bytes.ts';
-import { asError, SkylarkError } from '../../base/errors.ts';
-import { ALERT, AlertReceivedError, TlsError } from './alert.ts';
+import { SkylarkError } from '../../base/errors.ts';
+import { ALERT, TlsError } from './alert.ts';
 import type { HandshakeTransport } from './handshake-transport.ts';
 import { extendedMasterSecret, masterSecret, type Randoms, recordKeys } from './key-schedule.ts';
 import { EXTENSION, type Extensions, NO_RENEGOTIATED_CONNECTION } from './messages.ts';
@@ -102,10 +102,9 @@ export async function endHandshake(records: RecordLayer, thrown: unknown): Promi
 
 function alertFor(thrown: unknown): TlsError['alert'] | undefined {
   if (thrown instanceof TlsError) return thrown.alert;
-  if (thrown instanceof AlertReceivedError) return undefined;
-  // The connection broke, or was closed: nobody listens. What is left is our own trouble.
-  const fault = thrown instanceof SkylarkError ? thrown.fault : 'internal';
-  return fault === 'internal' || fault === 'user' ? ALERT.internalError : undefined;
+  // Our own trouble. If it was the connection that broke, nobody hears of it.
+  const isPeersFault = thrown instanceof SkylarkError && thrown.fault === 'peer';
+  return isPeersFault ? undefined : ALERT.internalError;
 }
 
 /** SRP's own refusals (RFC 5054, 2.5.3 and 2.5.4: illegal_parameter) as TLS errors. */
@@ -115,6 +114,6 @@ export function refusingIllegalValues<T>(exchange: () => T): T {
   } catch (thrown) {
     if (thrown instanceof SkylarkError && thrown.code === 'srp.public_value')
       throw new TlsError(ALERT.illegalParameter, thrown.code, thrown.message);
-    throw asError(thrown);
+    throw thrown;
   }
 }

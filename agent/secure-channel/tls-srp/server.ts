@@ -1,7 +1,7 @@
 /** The server's side of the handshake. The messages, in order: messages.ts. */
 
 import { fromUtf8, utf8 } from '../../base/bytes.ts';
-import { asError, SkylarkError } from '../../base/errors.ts';
+import { SkylarkError } from '../../base/errors.ts';
 import type { Secret } from '../../base/log.ts';
 import type { ByteStream } from '../../base/stream.ts';
 import { equalSecret } from '../../crypto/constant-time.ts';
@@ -223,7 +223,7 @@ async function receiveFinished(transport: HandshakeTransport, claim: Claim): Pro
   try {
     return await transport.receive(HANDSHAKE.finished);
   } catch (thrown) {
-    if (!(thrown instanceof TlsError) || thrown.alert !== ALERT.badRecordMac) throw asError(thrown);
+    if (!(thrown instanceof TlsError) || thrown.alert !== ALERT.badRecordMac) throw thrown;
     const what = claim.known ? 'the wrong secret' : 'an unknown ID';
     throw new TlsError(ALERT.badRecordMac, 'channel.authentication_failed', `the client used ${what}`);
   }

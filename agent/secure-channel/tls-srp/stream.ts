@@ -108,10 +108,8 @@ export class TlsStream implements ByteStream {
   }
 
   async #send(bytes: Uint8Array): Promise<void> {
+    this.#assertWritable();
     for (let from = 0; from < bytes.length; from += MAX_SEALED_CONTENT) {
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#records.closedByPeer)
-        throw peerError('channel.closed', 'the other side has closed the channel');
       // Sealed and handed over without a pause, so that records go out in the order of their numbers.
       const piece = this.#records.seal(
         CONTENT.applicationData,
@@ -121,9 +119,15 @@ export class TlsStream implements ByteStream {
         await this.#below.write(piece);
       } catch (thrown) {
         this.#failure ??= asError(thrown);
-        throw this.#failure;
       }
+      this.#assertWritable();
     }
+  }
+
+  #assertWritable(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#records.closedByPeer)
+      throw peerError('channel.closed', 'the other side has closed the channel');
   }
 
   async #close(): Promise<void> {
