@@ -155,12 +155,19 @@ export function chmod(path: string, mode: number): Promise<void> {
 }
 
 /**
- * A time as fs.utimes takes it. A double holds seconds since 1970 to within 120 ns; negative numbers mean "now" to
- * Node, so that times before 1970 go as a Date, to the millisecond.
+ * A time as fs.utimes takes it. A double holds seconds since 1970 to within 120 ns, of which we take the one in the same
+ * microsecond, since that is what other programs compare; negative numbers mean "now" to Node, so that times before 1970
+ * go as a Date, to the millisecond.
  */
 export function utimesArgument(ns: bigint): number | Date {
   if (ns < 0n) return new Date(Number(ns / 1_000_000n));
-  return Number(ns / 1_000_000_000n) + Number(ns % 1_000_000_000n) / 1e9;
+  const seconds = Number(ns / 1_000_000_000n);
+  const nanoseconds = Number(ns % 1_000_000_000n);
+  const time = seconds + nanoseconds / 1e9;
+  // What libuv makes of it.
+  const cut = Math.trunc((time - Math.trunc(time)) * 1e9) + (Math.trunc(time) - seconds) * 1e9;
+  const off = Math.sign(Math.trunc(cut / 1_000) - Math.trunc(nanoseconds / 1_000));
+  return off === 0 ? time : time - off * 2 ** (Math.floor(Math.log2(time)) - 52);
 }
 
 export function utimes(path: string, mtimeNs: bigint): Promise<void> {

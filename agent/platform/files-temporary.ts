@@ -46,7 +46,7 @@ export interface TemporaryOptions {
 export interface CommitOptions {
   /** Permission bits, 0 to 0o777. */
   readonly mode: number;
-  /** Nanoseconds since 1970; undefined: now. Set to within 120 ns. */
+  /** Nanoseconds since 1970; undefined: now. Set to the microsecond. */
   readonly mtimeNs: bigint | undefined;
   readonly expected: Expected;
 }

@@ -69,7 +69,7 @@ export interface OpenFile {
 export interface AttributeChange {
   /** Permission bits, 0 to 0o777. */
   readonly mode?: number;
-  /** Set to within 120 ns; what the file system made of it stands in the returned facts. */
+  /** Set to the microsecond; what the file system made of it stands in the returned facts. */
   readonly mtimeNs?: bigint;
 }
 
