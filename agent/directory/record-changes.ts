@@ -20,6 +20,12 @@ export interface RecordVersion {
   readonly vectorClock: VectorClock;
 }
 
+/** A record after a change of ours. */
+export interface WrittenVersion extends RecordVersion {
+  /** What the writer had seen, and the change itself: the version that lies on the disk. */
+  readonly writtenClock: VectorClock;
+}
+
 export interface ChangeOptions {
   readonly uuid?: string;
   /** The version that the writer had seen: if the record has moved on, this is a concurrent change. */
@@ -28,15 +34,13 @@ export interface ChangeOptions {
 
 /** The club's database, as far as the directory changes it. */
 export interface RecordStore {
-  /** Our peer ID in the club: the clock component that our changes tick. */
-  readonly self: string;
   /** Whether we may change records at all. */
   readonly writable: boolean;
   get(key: string): RecordVersion | undefined;
   getByUuid(uuid: string): RecordVersion | undefined;
-  put(key: string, value: Json, options?: ChangeOptions): RecordVersion;
-  rename(uuid: string, key: string, options?: ChangeOptions): RecordVersion;
-  remove(uuid: string, options?: ChangeOptions): RecordVersion;
+  put(key: string, value: Json, options?: ChangeOptions): WrittenVersion;
+  rename(uuid: string, key: string, options?: ChangeOptions): WrittenVersion;
+  remove(uuid: string, options?: ChangeOptions): WrittenVersion;
   transaction<T>(work: () => T): T;
 }
 
@@ -133,19 +137,19 @@ function recordVersion(seen: IndexRow, basis: Basis, { index, records }: Recorde
     ...(clock === undefined ? {} : { basedOn: clock }),
   };
   const made = records.put(seen.path, value, options);
-  index.put({
-    ...seen,
-    uuid: made.uuid,
-    clock: clock === undefined ? made.vectorClock : ownClock(clock, made, records.self),
-    found: false,
-  });
+  index.put({ ...seen, uuid: made.uuid, clock: made.writtenClock, found: false });
 }
 
 function recordMove(seen: IndexRow, from: IndexRow, uuid: string, recorder: Recorder): Recorded {
   const { index, records } = recorder;
   const basedOn = from.clock ?? NO_CLOCK;
-  const made = records.rename(uuid, seen.path, { basedOn });
-  const clock = ownClock(basedOn, made, records.self);
+  if (live(records.getByUuid(uuid)) === undefined) {
+    // Deleted elsewhere while it was moved here: it lives on under its new name.
+    index.remove(from.path);
+    recordVersion(seen, { uuid, clock: basedOn, row: from }, recorder);
+    return 'recorded';
+  }
+  const { writtenClock: clock } = records.rename(uuid, seen.path, { basedOn });
   // Its children, if it is a directory, are found at their new places one by one.
   index.remove(from.path);
   const moved: IndexRow = { ...seen, uuid, clock, found: false };
@@ -223,13 +227,6 @@ export function recordGone(row: IndexRow, recorder: Recorder): Recorded {
   if (current !== undefined) records.remove(current.uuid, { basedOn: row.clock ?? NO_CLOCK });
   index.remove(row.path);
   return 'recorded';
-}
-
-/** The version that lies on the disk now: what its owner had seen, and his change. Not what the record was merged with. */
-function ownClock(basedOn: VectorClock, made: RecordVersion, self: string): VectorClock {
-  const own = made.vectorClock.get(self);
-  if (own === undefined || own <= (basedOn.get(self) ?? 0n)) return basedOn;
-  return new Map(basedOn).set(self, own);
 }
 
 function entryOf(seen: IndexRow, row: IndexRow | undefined, previous: Entry | undefined): Entry {

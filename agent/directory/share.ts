@@ -353,12 +353,11 @@ export class Share {
 /** The database as the detector changes it: whether the folder shows a record is decided when its batch is complete. */
 function detectorRecords(database: ClubDatabase, follower: Follower): RecordStore {
   return {
-    self: database.self,
     writable: database.writable,
     get: (key) => database.get(key),
     getByUuid: (uuid) => database.getByUuid(uuid),
     put: (key, value, options) => database.put(key, value, options),
-    rename: (uuid, key) => database.rename(uuid, key),
+    rename: (uuid, key, options) => database.rename(uuid, key, options),
     remove: (uuid, options) => database.remove(uuid, options),
     transaction: (work) => database.transaction(() => follower.together(work)),
   };

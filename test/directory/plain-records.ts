@@ -5,7 +5,12 @@
 
 import type { Json } from '../../agent/base/json.ts';
 import type { VectorClock } from '../../agent/directory/local-index.ts';
-import type { ChangeOptions, RecordStore, RecordVersion } from '../../agent/directory/record-changes.ts';
+import type {
+  ChangeOptions,
+  RecordStore,
+  RecordVersion,
+  WrittenVersion,
+} from '../../agent/directory/record-changes.ts';
 import type { Sqlite } from '../../agent/platform/sqlite.ts';
 
 export interface PlainRecords extends RecordStore {
@@ -32,7 +37,7 @@ export function plainRecords(sqlite: Sqlite, self = '5'.repeat(32)): PlainRecord
 const OTHER = '0'.repeat(32);
 
 class MemoryRecords implements PlainRecords {
-  readonly self: string;
+  readonly #self: string;
   readonly history: string[] = [];
   writable = true;
   changes = 0;
@@ -45,7 +50,7 @@ class MemoryRecords implements PlainRecords {
 
   constructor(sqlite: Sqlite, self: string) {
     this.#sqlite = sqlite;
-    this.self = self;
+    this.#self = self;
   }
 
   get(key: string): RecordVersion | undefined {
@@ -59,18 +64,18 @@ class MemoryRecords implements PlainRecords {
     return this.#records.get(uuid);
   }
 
-  put(key: string, value: Json, options: ChangeOptions = {}): RecordVersion {
+  put(key: string, value: Json, options: ChangeOptions = {}): WrittenVersion {
     this.history.push(`put ${key}`);
     return this.#change({ uuid: options.uuid ?? this.#newUuid(), key, value, deleted: false }, options);
   }
 
-  rename(uuid: string, key: string, options: ChangeOptions = {}): RecordVersion {
+  rename(uuid: string, key: string, options: ChangeOptions = {}): WrittenVersion {
     const record = this.#mustHave(uuid);
     this.history.push(`rename ${record.key} -> ${key}`);
     return this.#change({ uuid, key, value: record.value, deleted: false }, options);
   }
 
-  remove(uuid: string, options: ChangeOptions = {}): RecordVersion {
+  remove(uuid: string, options: ChangeOptions = {}): WrittenVersion {
     const record = this.#mustHave(uuid);
     this.history.push(`remove ${record.key}`);
     return this.#change({ uuid, key: record.key, value: null, deleted: true }, options);
@@ -119,13 +124,13 @@ class MemoryRecords implements PlainRecords {
     return record;
   }
 
-  #change(change: Omit<RecordVersion, 'vectorClock'>, { basedOn }: ChangeOptions): RecordVersion {
+  #change(change: Omit<RecordVersion, 'vectorClock'>, { basedOn }: ChangeOptions): WrittenVersion {
     if (!this.#sqlite.inTransaction) throw new Error('a change outside a transaction');
     if (!this.writable) throw new Error('a change without the right to it');
     this.changes += 1;
     const known = this.#records.get(change.uuid);
     const clock = merge(known?.vectorClock ?? new Map(), basedOn ?? new Map());
-    clock.set(this.self, (clock.get(this.self) ?? 0n) + 1n);
+    clock.set(this.#self, (clock.get(this.#self) ?? 0n) + 1n);
     const record = { ...change, vectorClock: clock };
     this.#undo?.push(() => {
       if (known === undefined) this.#records.delete(change.uuid);
@@ -133,7 +138,9 @@ class MemoryRecords implements PlainRecords {
     });
     this.#records.set(change.uuid, record);
     if (!change.deleted) this.#byKey.set(change.key, change.uuid);
-    return record;
+    const written = new Map(basedOn ?? known?.vectorClock);
+    written.set(this.#self, clock.get(this.#self) ?? 0n);
+    return { ...record, writtenClock: written };
   }
 
   #mustHave(uuid: string): RecordVersion {
