@@ -15,6 +15,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['agent/extensions'],
   ['agent/control', 'agent/companion', 'firmware-bridge'],
   ['agent/daemon'],
+  ['agent/demo'],
   ['agent/commands'],
   ['agent/main'],
 ];

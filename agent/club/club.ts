@@ -22,6 +22,8 @@ export interface Club {
   readonly name: string;
   readonly folder: string;
   readonly paused: boolean;
+  /** Made by another device, which let us in. */
+  readonly joined: boolean;
   readonly settings: ReadonlyMap<string, Json>;
   /** Whom we met in it, the latest first. */
   readonly peers: readonly StoredPeer[];
@@ -64,6 +66,9 @@ export class ClubHandle implements Club {
   }
   get paused(): boolean {
     return this.#stored.paused;
+  }
+  get joined(): boolean {
+    return this.#stored.joined;
   }
   get settings(): ReadonlyMap<string, Json> {
     return this.#stored.settings;

@@ -8,6 +8,7 @@ import {
   flag,
   hex,
   type Infer,
+  integer,
   list,
   object,
   optionalField,
@@ -57,6 +58,8 @@ const storedClub = object({
   folder: field('folder', text({ max: 4_096 })),
   created: field('created', time),
   paused: field('paused', flag),
+  /** It was made by another device: what is in the folder at the first opening is nobody's change. */
+  joined: field('joined', flag),
   /** Our peer ID in this club. */
   peer: field('peer', hex(16)),
   /** As `core.keys` hands them on. */
@@ -74,6 +77,10 @@ export const deviceState = object({
       id: field('id', hex(16)),
       /** Unknown IDs are answered with verifiers derived from it (RFC 5054, 2.5.1.3). */
       fakeVerifierKey: field('fake_verifier_key', secret(hex(32))),
+      /** Where it listened last: other members remember the address. */
+      port: optionalField('port', integer({ min: 1, max: 65_535 })),
+      /** Options that were set through the control socket. */
+      options: field('options', dictionary(text({ max: 64 }), anyJson, { max: 64 })),
     }),
   ),
   clubs: field('clubs', list(storedClub, { max: MAX_CLUBS })),
@@ -85,5 +92,8 @@ export type StoredPeer = Infer<typeof storedPeer>;
 
 /** A device that never was. */
 export function newDeviceState(): DeviceState {
-  return { device: { id: randomId(), fakeVerifierKey: new Secret(randomHex(32)) }, clubs: [] };
+  return {
+    device: { id: randomId(), fakeVerifierKey: new Secret(randomHex(32)), options: new Map() },
+    clubs: [],
+  };
 }

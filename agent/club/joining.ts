@@ -15,7 +15,6 @@ import { openBackoff } from '../base/retry.ts';
 import type { Access } from './access-code.ts';
 import type { Club } from './club.ts';
 import type { KeysMessage } from './keys.ts';
-import { randomId } from './random.ts';
 import type { AccessLevel } from './session.ts';
 
 export interface JoinRequest {
@@ -35,19 +34,22 @@ const RETRY = { first: 500, longest: 10_000 };
 export class Joining {
   readonly id: string;
   readonly secret: Secret<string>;
-  /** The peer ID that we shall have in the club; the same in all tries, since the code gets bound to it. */
-  readonly peer = randomId();
+  /** The peer ID that we shall have in the club. */
+  readonly peer: string;
   /** Settles with the club, or with the best reason why there is none. */
   readonly result: Promise<Club>;
   readonly #request: JoinRequest;
   readonly #settled = new AbortController();
+  /** Not aborted by success: the connection that brought the keys goes on. */
+  readonly #givenUp = new AbortController();
   readonly #outcome = Promise.withResolvers<Club>();
   #storing = false;
   #wasRefused = false;
   #lastFailure: Error | undefined;
 
-  constructor(request: JoinRequest) {
+  constructor(request: JoinRequest, peer: string) {
     this.#request = request;
+    this.peer = peer;
     this.id = request.access.id;
     this.secret = request.access.secret;
     this.result = this.#outcome.promise;
@@ -121,7 +123,7 @@ export class Joining {
     const backoff = openBackoff(RETRY);
     while (!this.signal.aborted) {
       try {
-        await dial(address, this.signal);
+        await dial(address, this.#givenUp.signal);
       } catch (thrown) {
         if (isRefusal(asError(thrown))) return true;
       }
@@ -145,6 +147,7 @@ export class Joining {
     if (this.signal.aborted) return;
     this.#settle();
     this.#outcome.reject(why);
+    this.#givenUp.abort(why);
   }
 
   #settle(): void {

@@ -92,7 +92,9 @@ class LiveSession implements Session {
   #keysOffered = false;
 
   constructor(options: SessionOptions) {
-    const { introduction, club, self, log } = options;
+    const { introduction, club, self, log, first } = options;
+    // If the session ends before it is waited for, nobody else would hear of its failure.
+    first?.catch(() => {});
     this.#options = options;
     this.#messages = options.messages;
     this.#timeout = clampTimeout(options.timeout ?? DEFAULT_TIMEOUT);
@@ -133,7 +135,14 @@ class LiveSession implements Session {
 
   async #receiveAll(): Promise<void> {
     for (const extension of this.#options.extensions) {
-      if (this.extensions.has(extension.name)) this.#attached.set(extension, extension.attach(this));
+      if (!this.extensions.has(extension.name)) continue;
+      const attached = extension.attach(this);
+      // An extension may have ended the session while it was being attached.
+      if (this.signal.aborted) {
+        attached.detach();
+        return;
+      }
+      this.#attached.set(extension, attached);
     }
     this.#ping();
     this.#watchSilence();

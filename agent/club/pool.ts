@@ -17,6 +17,7 @@ import { heldLevels } from './keys.ts';
 import { openLobby } from './lobby.ts';
 import type { RunningSession } from './open-session.ts';
 import { type OpeningOptions, openConnection, type Target } from './opening.ts';
+import { randomId } from './random.ts';
 import type { RegistryChange } from './registry.ts';
 import type { PeerIdentity } from './session.ts';
 
@@ -91,6 +92,8 @@ const HANDSHAKE_MS = 20_000;
 const MAX_UNAUTHENTICATED = 64;
 const MAX_UNAUTHENTICATED_FROM_HOST = 16;
 const MAX_DIALLING = 64;
+/** Codes of which we remember by which peer ID we tried to join with them. */
+const MAX_JOIN_PEERS = 64;
 
 export function openPool(options: PoolOptions): Pool {
   return new ConnectionPool(options);
@@ -101,6 +104,7 @@ class ConnectionPool implements Pool {
   readonly #table: ConnectionTable;
   readonly #lobby = openLobby({ places: MAX_UNAUTHENTICATED, placesForHost: MAX_UNAUTHENTICATED_FROM_HOST });
   readonly #joinings = new Map<string, Joining>();
+  readonly #joinPeers = new Map<string, string>();
   readonly #dialling = new Map<string, Promise<Connected>>();
   readonly #attempts = new Set<Attempt>();
   readonly #tasks = new Set<Promise<unknown>>();
@@ -202,15 +206,27 @@ class ConnectionPool implements Pool {
       });
     }
     if (this.#joinings.has(id)) throw userError('join.in_progress', 'this code is being used already');
-    const joining = new Joining(request);
+    const joining = new Joining(request, this.#peerToJoinWith(id));
     this.#joinings.set(id, joining);
     this.#tell({ kind: 'ids' });
     try {
-      return await joining.run((address, signal) => this.dial(id, address, { signal }), clock);
+      const club = await joining.run((address, signal) => this.dial(id, address, { signal }), clock);
+      this.#joinPeers.delete(id);
+      return club;
     } finally {
       this.#joinings.delete(id);
       this.#tell({ kind: 'ids' });
     }
+  }
+
+  /** The same in all tries with a code, since it gets bound to the first peer ID that comes with it. */
+  #peerToJoinWith(id: string): string {
+    const peer = this.#joinPeers.get(id) ?? randomId();
+    this.#joinPeers.delete(id);
+    this.#joinPeers.set(id, peer);
+    const [oldest] = this.#joinPeers.keys();
+    if (this.#joinPeers.size > MAX_JOIN_PEERS && oldest !== undefined) this.#joinPeers.delete(oldest);
+    return peer;
   }
 
   async #open(

@@ -157,14 +157,14 @@ class StoredRegistry implements Registry {
   }
 
   async create(share: ShareFolder): Promise<Club> {
-    return this.#add(await generateClubKeys(this.#options.rsa), randomId(), share);
+    return this.#add(await generateClubKeys(this.#options.rsa), randomId(), share, false);
   }
 
   async adopt(keys: KeysMessage, peer: string, share: ShareFolder): Promise<Club> {
-    return this.#add(await readClubKeys(keys, this.#options.rsa), peer, share);
+    return this.#add(await readClubKeys(keys, this.#options.rsa), peer, share, true);
   }
 
-  async #add(keys: ClubKeys, peer: string, share: ShareFolder): Promise<Club> {
+  async #add(keys: ClubKeys, peer: string, share: ShareFolder, joined: boolean): Promise<Club> {
     const stored = keysFor(keys, keys.level);
     if (stored === undefined) throw new TypeError('keys without the keys of their own level');
     const id = randomId();
@@ -185,6 +185,7 @@ class StoredRegistry implements Registry {
         folder: share.folder,
         created: this.#options.clock.now(),
         paused: false,
+        joined,
         peer,
         keys: stored,
         codes: [],

@@ -1,7 +1,7 @@
 /** How commands that need the configuration are given it. */
 
 import { EXIT, userError } from '../base/errors.ts';
-import { loadConfiguration } from '../config/load.ts';
+import { type ConfigurationFile, loadConfiguration } from '../config/load.ts';
 import type { Configuration } from '../config/options.ts';
 import { configurationFiles, readTextFile } from '../platform/folders.ts';
 import type { Environment } from '../platform/process.ts';
@@ -24,8 +24,15 @@ export interface ConfigurationChoice {
   readonly set: readonly string[];
 }
 
-/** @throws SkylarkError (user, exit code 78) `config.*`; (environment) `file.unreadable`. */
-export function readConfiguration(environment: Environment, chosen: ConfigurationChoice): Configuration {
+/**
+ * @param stored what overrules the files, but not the environment and the command line.
+ * @throws SkylarkError (user, exit code 78) `config.*`; (environment) `file.unreadable`.
+ */
+export function readConfiguration(
+  environment: Environment,
+  chosen: ConfigurationChoice,
+  stored: readonly ConfigurationFile[] = [],
+): Configuration {
   const paths = chosen.config === undefined ? configurationFiles(environment) : [chosen.config];
   const files = paths.flatMap((path) => {
     const content = readTextFile(path);
@@ -33,5 +40,5 @@ export function readConfiguration(environment: Environment, chosen: Configuratio
   });
   if (chosen.config !== undefined && files.length === 0)
     throw userError('config.missing', `there is no file ${chosen.config}`, { exitCode: EXIT.configuration });
-  return loadConfiguration({ files, environment, settings: chosen.set });
+  return loadConfiguration({ files: [...files, ...stored], environment, settings: chosen.set });
 }

@@ -1,11 +1,19 @@
-/**
- * All commands, in the order in which help lists them. A command is a file here whose default export is `command({...})`,
- * and a line below. What only its run needs (the daemon, the bridge) it imports inside `run`: help loads every command.
- */
+/** All commands, in the order in which help lists them. */
 
 import type { CommandTable } from './command.ts';
 
 export const COMMANDS: CommandTable = {
+  run: async () => (await import('./run.ts')).default,
+  demo: async () => (await import('./demo.ts')).default,
+  share: async () => (await import('./share.ts')).default,
+  code: async () => (await import('./code.ts')).default,
+  join: async () => (await import('./join.ts')).default,
+  leave: async () => (await import('./leave.ts')).default,
+  status: async () => (await import('./status.ts')).default,
+  ls: async () => (await import('./ls.ts')).default,
+  pause: async () => (await import('./pause.ts')).default,
+  resume: async () => (await import('./resume.ts')).default,
+  stop: async () => (await import('./stop.ts')).default,
   version: async () => (await import('./version.ts')).default,
   help: async () => (await import('./help.ts')).default,
 };

@@ -1,9 +1,10 @@
 /** Where things lie on this machine: systemd's variables first, then the XDG Base Directory rules. */
 
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { mkdir, mkdtemp, readFile, realpath, stat } from 'node:fs/promises';
+import { homedir, hostname, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
-import { environmentError, errorCode } from '../base/errors.ts';
+import { asError, EXIT, environmentError, errorCode, userError } from '../base/errors.ts';
 import type { Environment } from './process.ts';
 
 /**
@@ -45,5 +46,49 @@ export function readTextFile(path: string): string | undefined {
     throw environmentError('file.unreadable', `${path} can't be read (${code ?? 'unknown reason'})`, {
       cause,
     });
+  }
+}
+
+/**
+ * Makes a folder, with those above it, unless it is there.
+ * @returns its path without symbolic links.
+ * @throws SkylarkError (user) `folder.relative`, `folder.not_a_folder`; (environment, exit code 73) `folder.not_made`.
+ */
+export async function makeFolder(path: string): Promise<string> {
+  if (!isAbsolute(path)) throw userError('folder.relative', 'the path of a folder must begin with a slash');
+  try {
+    await mkdir(path, { recursive: true });
+    if (!(await stat(path)).isDirectory()) throw userError('folder.not_a_folder', `${path} is not a folder`);
+    return await realpath(path);
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code === 'folder.not_a_folder') throw cause;
+    if (code === 'EEXIST' || code === 'ENOTDIR')
+      throw userError('folder.not_a_folder', `${path} is not a folder`);
+    throw environmentError('folder.not_made', `the folder ${path} can't be made: ${asError(cause).message}`, {
+      remedy: 'choose another place, or see to the permissions',
+      exitCode: EXIT.cannotCreate,
+      cause,
+    });
+  }
+}
+
+/** What this machine is called. */
+export function hostName(): string {
+  return hostname();
+}
+
+/** A new folder among the temporary ones, only for us. Nobody removes it. */
+export function makeTemporaryFolder(prefix: string): Promise<string> {
+  return mkdtemp(join(tmpdir(), prefix));
+}
+
+/** A whole small file; undefined when there is none. */
+export async function readBytes(path: string): Promise<Uint8Array | undefined> {
+  try {
+    return new Uint8Array(await readFile(path));
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT') return undefined;
+    throw environmentError('file.unreadable', `${path} can't be read`, { cause });
   }
 }

@@ -1,0 +1,369 @@
+/** What the control socket controls: the commands, over what the daemon has opened. */
+
+import type { Bridge } from '../../firmware-bridge/index.ts';
+import { compareBytes, utf8 } from '../base/bytes.ts';
+import { EXIT, environmentError, userError } from '../base/errors.ts';
+import type { Json } from '../base/json.ts';
+import { type Logger, Secret } from '../base/log.ts';
+import { formatTimestamp } from '../base/timestamp.ts';
+import { accessCodeUrl, accessOfCode, accessOfCredentials, parseAccessCode } from '../club/access-code.ts';
+import type { Club } from '../club/club.ts';
+import type { CodeInfo } from '../club/code-book.ts';
+import type { DeviceState } from '../club/device-state.ts';
+import type { Registry } from '../club/registry.ts';
+import type { AccessLevel } from '../club/session.ts';
+import type { ConfigurationFile } from '../config/load.ts';
+import type { Configuration } from '../config/options.ts';
+import type { EventFeed } from '../control/event-feed.ts';
+import { findShare, onlyShare } from '../control/find-share.ts';
+import type { ListedCode, ListedFile, Requests } from '../control/messages.ts';
+import type { ControlledAgent } from '../control/server.ts';
+import type { AccessMode } from '../control/status.ts';
+import { sha256 } from '../crypto/hash.ts';
+import type { ListedFile as DirectoryFile } from '../directory/listing.ts';
+import { makeFolder } from '../platform/folders.ts';
+import type { Section } from '../platform/state-file.ts';
+import type { Network } from './network.ts';
+import type { OpenShare, Shares } from './shares.ts';
+import { deviceStatus, type StatusSources, shareStatus, statusDocument } from './status-document.ts';
+import { configurationJson, storedOptionsFile } from './stored-options.ts';
+
+export interface AgentOptions {
+  readonly registry: Registry;
+  readonly shares: Shares;
+  readonly network: Network;
+  readonly state: Section<DeviceState>;
+  readonly status: Omit<StatusSources, 'isPaused'>;
+  readonly bridge: () => Bridge | undefined;
+  readonly configure: (stored: ConfigurationFile) => Configuration;
+  readonly events: EventFeed;
+  /** Ends the daemon; returns at once. */
+  readonly stop: () => void;
+  /** Aborted when the daemon ends. */
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+}
+
+/** A join is given up after this long unless it was said otherwise, seconds. */
+const JOIN_S = 60;
+const PAGE = 1_000;
+
+export function openAgent(options: AgentOptions): ControlledAgent {
+  const { registry, shares, network, state, configure, events } = options;
+  let pausedWithoutShares = false;
+
+  const isPaused = () => {
+    const clubs = registry.list();
+    return clubs.length === 0 ? pausedWithoutShares : clubs.every(({ paused }) => paused);
+  };
+  const status: StatusSources = { ...options.status, isPaused };
+  const named = () =>
+    registry.list().map((club) => ({ id: club.id, name: club.name, path: club.folder, club }));
+  const clubOf = (share: string) => findShare(named(), share).club;
+  const openShareOf = (share: string): OpenShare => {
+    const club = clubOf(share);
+    const open = shares.get(club.id);
+    if (open !== undefined) return open;
+    throw shares.failure(club.id) ?? environmentError('share.not_open', `the share ${club.name} is not open`);
+  };
+
+  /** A folder of its own, outside of all others: two shares in one tree would sync each other's files. */
+  async function folderFor(path: string): Promise<string> {
+    const folder = await makeFolder(path);
+    const other = registry
+      .list()
+      .find((club) => isWithin(club.folder, folder) || isWithin(folder, club.folder));
+    if (other !== undefined) {
+      throw userError(
+        'share.overlaps',
+        `${folder} overlaps with the share ${other.name} in ${other.folder}`,
+        {
+          remedy: 'choose a folder that is neither inside of another share nor around it',
+        },
+      );
+    }
+    return folder;
+  }
+
+  function nameFor(wanted: string | undefined, folder: string): string {
+    const base = wanted ?? (folder.slice(folder.lastIndexOf('/') + 1) || 'root');
+    const taken = new Set(registry.list().map(({ name }) => name));
+    if (!taken.has(base)) return base;
+    if (wanted !== undefined) {
+      throw userError('share.name_taken', `there is a share named ${wanted} already`, {
+        remedy: 'choose another name with --name',
+      });
+    }
+    for (let n = 2; ; n++) if (!taken.has(`${base} ${n}`)) return `${base} ${n}`;
+  }
+
+  async function pause(share: string | undefined, paused: boolean): Promise<void> {
+    const clubs = share === undefined ? registry.list() : [clubOf(share)];
+    if (share === undefined) pausedWithoutShares = paused;
+    for (const club of clubs) await registry.configure(club.id, { paused });
+    if (clubs.length > 0)
+      events.publish({
+        event: paused ? 'paused' : 'resumed',
+        ...(share === undefined ? {} : { share: clubs[0]?.id }),
+      });
+  }
+
+  async function createShare({ path, name }: Requests['createShare']) {
+    const folder = await folderFor(path);
+    const club = await registry.create({ name: nameFor(name, folder), folder });
+    try {
+      await shares.open(club);
+    } catch (thrown) {
+      // A share that never worked is not worth keeping keys for.
+      await registry.leave(club.id);
+      throw thrown;
+    }
+    events.publish({ event: 'share_added', share: club.id });
+    return { id: club.id, name: club.name };
+  }
+
+  async function join(request: Requests['join']): Promise<Club> {
+    const access = accessOf(request);
+    const folder = await folderFor(request.path);
+    const name = nameFor(request.name, folder);
+    const timeout = AbortSignal.timeout((request.timeoutS ?? JOIN_S) * 1_000);
+    const club = await network.pool.join({
+      access,
+      addresses: request.peers ?? [],
+      signal: AbortSignal.any([options.signal, timeout]),
+      adopt: async (keys, peer) => {
+        const adopted = await registry.adopt(keys, peer, { name, folder });
+        await shares.open(adopted);
+        return adopted;
+      },
+      onFailure: (address, why) =>
+        options.log.info('joining: a peer was tried in vain', { address, error: why }),
+    });
+    events.publish({ event: 'joined', share: club.id });
+    return club;
+  }
+
+  async function createCode(request: Requests['createCode']): Promise<CodeInfo> {
+    const club = request.share === undefined ? onlyShare(named()).club : clubOf(request.share);
+    const { username, password } = request;
+    if ((username === undefined) !== (password === undefined)) {
+      throw userError('code.credentials', 'a username and a password go together');
+    }
+    return club.codes.create({
+      level: levelFor(club, request.mode),
+      ...(request.multiUse === undefined ? {} : { multiUse: request.multiUse }),
+      ...(request.expires === undefined ? {} : { lifetime: request.expires }),
+      ...(username === undefined || password === undefined
+        ? {}
+        : { credentials: { username, password: new Secret(password) } }),
+    });
+  }
+
+  async function setOptions(changes: ReadonlyMap<string, Json>): Promise<void> {
+    const stored = new Map([...state.value.device.options, ...changes]);
+    // Refuses what is unknown or wrong, and says so, before anything is kept.
+    configure(storedOptionsFile(stored));
+    await state.update((value) => ({ ...value, device: { ...value.device, options: stored } }));
+  }
+  const currentOptions = () => configurationJson(configure(storedOptionsFile(state.value.device.options)));
+
+  return {
+    stop: async () => {
+      options.stop();
+      return {};
+    },
+    pause: async ({ share }) => {
+      await pause(share, true);
+      return {};
+    },
+    resume: async ({ share }) => {
+      await pause(share, false);
+      return {};
+    },
+    status: async () => {
+      const connections = network.pool.connections();
+      const sum = (rate: 'rateUp' | 'rateDown') =>
+        Math.round(connections.reduce((total, connection) => total + connection[rate], 0));
+      return {
+        paused: isPaused(),
+        tracking: false,
+        natPunctured: false,
+        uploadRate: sum('rateUp'),
+        downloadRate: sum('rateDown'),
+      };
+    },
+    createShare,
+    listShares: async () => ({
+      shares: new Map(registry.list().map((club) => [club.folder, shareStatus(status, club)])),
+    }),
+    addShare: async (request) => {
+      await join(request);
+      return {};
+    },
+    removeShare: async ({ share }) => {
+      const club = clubOf(share);
+      await registry.leave(club.id);
+      events.publish({ event: 'share_removed', share: club.id });
+      return {};
+    },
+    createAccessCode: async ({ mode, share }) => {
+      const { code } = await createCode({ share, mode });
+      return { accessCode: code?.reveal() ?? '' };
+    },
+    getConfig: async () => ({ config: currentOptions() }),
+    setConfig: async ({ config }) => {
+      await setOptions(config);
+      return {};
+    },
+    getConfigValue: async ({ key }) => {
+      const value = currentOptions().get(key);
+      if (value === undefined) throw userError('config.unknown_option', `there is no option ${key}`);
+      return { value };
+    },
+    setConfigValue: async ({ key, value }) => {
+      await setOptions(new Map([[key, value]]));
+      return {};
+    },
+    fullStatus: async () => statusDocument(status),
+    listCodes: async ({ share }) => ({
+      codes: (share === undefined ? registry.list() : [clubOf(share)]).flatMap((club) =>
+        club.codes.list().map((info) => listedCode(club, info)),
+      ),
+    }),
+    revokeCode: async ({ code }) => {
+      await revoke(registry, code);
+      return {};
+    },
+    createCode: async (request) => {
+      const { code, id, level, expires } = await createCode(request);
+      const text = code?.reveal() ?? null;
+      return {
+        code: text,
+        url: text === null ? null : accessCodeUrl(text),
+        id,
+        mode: level,
+        expires: expires === undefined ? null : formatTimestamp(expires),
+      };
+    },
+    join: async (request) => {
+      const { id, name, folder, level } = await join(request);
+      return { id, name, path: folder, mode: level };
+    },
+    listFiles: async (request) => listFiles(openShareOf(request.share), request),
+    bridge: async () => ({ devices: (options.bridge()?.status() ?? []).map(deviceStatus) }),
+  };
+}
+
+function isWithin(inner: string, outer: string): boolean {
+  return inner === outer || inner.startsWith(outer.endsWith('/') ? outer : `${outer}/`);
+}
+
+function accessOf({ code, username, password }: Requests['join']) {
+  if (code !== undefined) return accessOfCode(parseAccessCode(code), sha256);
+  if (username !== undefined && password !== undefined) {
+    return accessOfCredentials(username, new Secret(password), sha256);
+  }
+  throw userError('join.nothing', 'an access code, or a username and a password, is needed');
+}
+
+function levelFor(club: Club, mode: AccessMode | undefined): AccessLevel {
+  if (mode === 'untrusted') {
+    throw userError('code.mode_unsupported', 'codes for untrusted members are not supported yet', {
+      remedy: 'choose read_write or read_only',
+    });
+  }
+  const level = mode ?? club.level;
+  if (level === 'read_write' && club.level === 'read_only') {
+    throw userError(
+      'code.level_too_high',
+      `the share ${club.name} is read-only here: it can give read-only access only`,
+      {
+        remedy: 'make the code with --mode read_only, or on a device that may write',
+        exitCode: EXIT.notPermitted,
+      },
+    );
+  }
+  return level;
+}
+
+function listedCode(club: Club, info: CodeInfo): ListedCode {
+  const code = info.code?.reveal() ?? null;
+  return {
+    id: info.id,
+    share: club.id,
+    code,
+    url: code === null ? null : accessCodeUrl(code),
+    username: info.username ?? null,
+    mode: info.level,
+    state: info.state,
+    multiUse: info.multiUse,
+    uses: info.uses,
+    created: formatTimestamp(info.created),
+    expires: info.expires === undefined ? null : formatTimestamp(info.expires),
+  };
+}
+
+/** By access ID, username, or the code as it was typed. */
+async function revoke(registry: Registry, named: string): Promise<void> {
+  const wanted = (info: CodeInfo) => info.id === named || info.username === named;
+  for (const club of registry.list()) {
+    const found = club.codes.list().find(wanted);
+    if (found !== undefined) return club.codes.revoke(found.id);
+  }
+  const { id } = accessOfCode(parseAccessCode(named), sha256);
+  const club = registry.list().find(({ codes }) => codes.list().some((info) => info.id === id));
+  if (club === undefined) throw userError('code.unknown', 'there is no such access code on this device');
+  return club.codes.revoke(id);
+}
+
+function listFiles(open: OpenShare, request: Requests['listFiles']) {
+  const { path = '/', recursive = false, after, limit = PAGE } = request;
+  const files: ListedFile[] = [];
+  for (const file of recursive ? below(open, path, after) : inFolder(open, path, after)) {
+    if (files.length === limit) return { files, next: files.at(-1)?.path ?? null };
+    files.push(listedFile(file));
+  }
+  return { files, next: null };
+}
+
+function* inFolder({ share }: OpenShare, path: string, after: string | undefined): Generator<DirectoryFile> {
+  const last = after === undefined ? undefined : utf8(after);
+  for (const file of share.ls(path)) {
+    if (last === undefined || compareBytes(utf8(file.path), last) > 0) yield file;
+  }
+}
+
+/** Everything below a path, in the order of the records' keys. */
+function* below(
+  { share, database }: OpenShare,
+  path: string,
+  after: string | undefined,
+): Generator<DirectoryFile> {
+  const prefix = path.endsWith('/') ? path : `${path}/`;
+  for (const { key } of database.iterate({ prefix, ...(after === undefined ? {} : { after }) })) {
+    if (key === '/') continue;
+    // A file is listed as itself, a folder as what is in it.
+    const first = share.ls(key).next().value as DirectoryFile | undefined;
+    yield first?.path === key ? first : { ...FOLDER, path: key };
+  }
+}
+
+const FOLDER = {
+  kind: 'directory',
+  size: undefined,
+  sha256: undefined,
+  mtime: undefined,
+  mode: undefined,
+  isHere: true,
+} as const;
+
+function listedFile({ path, kind, size, mtime, sha256: hash, isHere }: DirectoryFile): ListedFile {
+  return {
+    path,
+    kind,
+    size: Number(size ?? 0n),
+    mtime: mtime === undefined ? null : formatTimestamp(mtime),
+    ...(hash === undefined ? {} : { sha256: hash }),
+    here: isHere,
+  };
+}

@@ -1,0 +1,226 @@
+/**
+ * The clubs of this device, opened: for each its database, its replication and its folder. A share that can't be opened
+ * is a problem that is told, and tried again; it stops no other.
+ */
+
+import type { Clock, Timer } from '../base/clock.ts';
+import { asError, describeError, environmentError, errorCode, SkylarkError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { openBackoff } from '../base/retry.ts';
+import type { Club } from '../club/club.ts';
+import type { Registry } from '../club/registry.ts';
+import type { Extension } from '../club/session.ts';
+import { type Change, forgetClub, openClubDatabase, type ReplicatedDatabase } from '../database/database.ts';
+import { openReplication, type Replication } from '../database/replication.ts';
+import { conflictKey, isConflictWorthy } from '../directory/conflict.ts';
+import type { Hashing } from '../directory/hashing.ts';
+import { openShare, type Share, type ShareEvent } from '../directory/share.ts';
+import type { Sqlite } from '../platform/sqlite.ts';
+
+export interface OpenShare {
+  readonly club: Club;
+  readonly database: ReplicatedDatabase;
+  readonly replication: Replication;
+  readonly share: Share;
+}
+
+export interface SharesOptions {
+  readonly registry: Registry;
+  readonly sqlite: Sqlite;
+  readonly hashing: Hashing;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onShareEvent: (club: Club, event: ShareEvent) => void;
+  readonly onRecords: (club: Club, changes: readonly Change[]) => void;
+}
+
+/** Milliseconds. */
+const REOPEN = { first: 2_000, longest: 300_000 };
+
+type Entry =
+  | { readonly kind: 'open'; readonly open: OpenShare }
+  | { readonly kind: 'failed'; readonly error: Error };
+
+export class Shares {
+  readonly #options: SharesOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #retries = new Map<string, Timer>();
+  readonly #stopListening: () => void;
+  /** What is opened and closed, one after the other. */
+  #work: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(options: SharesOptions) {
+    this.#options = options;
+    this.#stopListening = options.registry.onChange(({ kind, club }) => {
+      if (kind === 'left') void this.#leave(club);
+      else if (kind === 'peer') void this.#reopen(club);
+      else if (kind === 'configured') this.#configure(club);
+    });
+  }
+
+  /** Every club that is known. Resolves when all are open or have failed. */
+  async openAll(): Promise<void> {
+    await Promise.all(this.#options.registry.list().map((club) => this.#tryOpen(club)));
+  }
+
+  /** @throws SkylarkError: why the folder can't be used. */
+  async open(club: Club): Promise<OpenShare> {
+    await this.#queued(() => this.#openNow(club));
+    const entry = this.#entries.get(club.id);
+    if (entry?.kind === 'open') return entry.open;
+    throw entry?.error ?? environmentError('share.closing', 'the agent is being stopped');
+  }
+
+  get(club: string): OpenShare | undefined {
+    const entry = this.#entries.get(club);
+    return entry?.kind === 'open' ? entry.open : undefined;
+  }
+
+  /** Why a share is not open. */
+  failure(club: string): Error | undefined {
+    const entry = this.#entries.get(club);
+    return entry?.kind === 'failed' ? entry.error : undefined;
+  }
+
+  /** For sessions: records first, since contents are about records. */
+  extensions(club: Club): readonly Extension[] {
+    const open = this.get(club.id);
+    return open === undefined ? [] : [open.replication, open.share.extension];
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopListening();
+    for (const timer of this.#retries.values()) timer.cancel();
+    await this.#queued(async () => {
+      await Promise.all([...this.#entries.keys()].map((id) => this.#closeNow(id)));
+    });
+  }
+
+  async #tryOpen(club: Club): Promise<void> {
+    try {
+      await this.open(club);
+    } catch (thrown) {
+      this.#options.log.error('a share could not be opened', {
+        share: club.name,
+        why: describeError(thrown),
+      });
+    }
+  }
+
+  async #openNow(club: Club): Promise<void> {
+    if (this.#closed || this.#entries.get(club.id)?.kind === 'open') return;
+    try {
+      this.#entries.set(club.id, { kind: 'open', open: await this.#openShare(club) });
+      this.#retries.delete(club.id);
+    } catch (thrown) {
+      this.#entries.set(club.id, { kind: 'failed', error: asError(thrown) });
+      this.#retry(club);
+    }
+  }
+
+  async #openShare(club: Club): Promise<OpenShare> {
+    const { sqlite, hashing, clock, log, registry, onShareEvent, onRecords } = this.#options;
+    const scoped = log.child('share', { share: club.name });
+    const database = openClubDatabase({
+      sqlite,
+      club: club.id,
+      self: club.peer,
+      writable: club.level === 'read_write',
+      conflicts: { conflictKey, isConflictWorthy },
+      clock,
+      log: scoped,
+    });
+    const replication = openReplication({
+      database,
+      signer: club.signer,
+      clock,
+      log: scoped,
+      onRestored: () => {
+        registry.mintPeer(club.id).catch((thrown: unknown) => {
+          scoped.error('no new peer ID could be taken', { error: asError(thrown) });
+        });
+      },
+    });
+    try {
+      const share = await openShare({
+        club: club.id,
+        path: club.folder,
+        database,
+        sqlite,
+        hashing,
+        clock,
+        log: scoped,
+        isJoining: club.joined,
+      });
+      share.on((event) => onShareEvent(club, event));
+      database.onCommit((changes) => onRecords(club, changes));
+      if (club.paused) share.pause();
+      return { club, database, replication, share };
+    } catch (thrown) {
+      replication.close();
+      database.close();
+      throw thrown;
+    }
+  }
+
+  async #closeNow(id: string): Promise<void> {
+    const entry = this.#entries.get(id);
+    this.#entries.delete(id);
+    if (entry?.kind !== 'open') return;
+    const { share, replication, database } = entry.open;
+    await share.close();
+    replication.close();
+    database.close();
+  }
+
+  #leave(club: Club): Promise<void> {
+    this.#retries.get(club.id)?.cancel();
+    return this.#queued(async () => {
+      await this.#closeNow(club.id);
+      forgetClub(this.#options.sqlite, club.id);
+    });
+  }
+
+  /** Under our new peer ID. */
+  #reopen(club: Club): Promise<void> {
+    return this.#queued(async () => {
+      await this.#closeNow(club.id);
+      await this.#openNow(club);
+    });
+  }
+
+  #configure(club: Club): void {
+    const share = this.get(club.id)?.share;
+    if (share === undefined) return;
+    if (club.paused) share.pause();
+    else share.resume();
+  }
+
+  #retry(club: Club): void {
+    if (this.#closed) return;
+    const backoff = openBackoff(REOPEN);
+    const again = () => {
+      const timer = this.#options.clock.after(backoff.next(), () => {
+        void this.#queued(async () => {
+          if (this.#options.registry.get(club.id) === undefined) return;
+          await this.#openNow(club);
+        });
+      });
+      this.#retries.set(club.id, timer);
+    };
+    if (!this.#retries.has(club.id)) again();
+  }
+
+  #queued(work: () => Promise<void>): Promise<void> {
+    const done = this.#work.then(work);
+    this.#work = done.catch((thrown: unknown) => {
+      const log = this.#options.log;
+      if (thrown instanceof SkylarkError)
+        log.warn('a share could not be changed', { why: describeError(thrown) });
+      else log.error('a share could not be changed', { code: errorCode(thrown), error: asError(thrown) });
+    });
+    return done;
+  }
+}

@@ -1,0 +1,173 @@
+/** The document of `skylark status`, put together from what runs. */
+
+import type { Bridge, DeviceStatus as BridgeDevice } from '../../firmware-bridge/index.ts';
+import { type Endpoint, formatEndpoint } from '../base/endpoint.ts';
+import { describeError, errorCode, SkylarkError } from '../base/errors.ts';
+import { formatTimestamp } from '../base/timestamp.ts';
+import type { Club } from '../club/club.ts';
+import type { Pool } from '../club/pool.ts';
+import type { Registry } from '../club/registry.ts';
+import type { Answers } from '../control/messages.ts';
+import type { AttemptStatus, DeviceStatus, PeerStatus, Problem, ShareStatus } from '../control/status.ts';
+import type { Problem as ShareProblem } from '../directory/problems.ts';
+import type { Discovery } from '../discovery/discovery.ts';
+import type { LastSync } from './last-sync.ts';
+import type { Shares } from './shares.ts';
+
+export interface StatusSources {
+  readonly registry: Registry;
+  readonly shares: Shares;
+  readonly pool: Pool;
+  readonly discovery: Discovery;
+  readonly bridge: () => Bridge | undefined;
+  readonly lastSync: LastSync;
+  readonly listen: Endpoint;
+  readonly version: string;
+  readonly name: () => string;
+  readonly isPaused: () => boolean;
+  /** Milliseconds since the start. */
+  readonly uptime: () => number;
+}
+
+export function statusDocument(sources: StatusSources): Answers['fullStatus'] {
+  const { registry, pool, listen } = sources;
+  const clubs = registry.list();
+  const bridge = sources.bridge()?.status() ?? [];
+  return {
+    name: sources.name(),
+    deviceId: registry.deviceId,
+    version: sources.version,
+    uptimeS: Math.floor(sources.uptime() / 1_000),
+    paused: sources.isPaused(),
+    listen: [formatEndpoint(listen)],
+    http: null,
+    shares: clubs.map((club) => shareStatus(sources, club)),
+    peers: clubs.flatMap((club) => peersOf(club, pool)),
+    attempts: sources.discovery.attempts().map(
+      ({ club, address, source, peer, state, lastOutcome, retryIn }): AttemptStatus => ({
+        share: registry.get(club) === undefined ? undefined : club,
+        address,
+        source,
+        peer: peer ?? null,
+        state,
+        lastOutcome: lastOutcome ?? null,
+        retryInS: retryIn === undefined ? null : Math.max(0, Math.round(retryIn / 1_000)),
+      }),
+    ),
+    bridge: bridge.map(deviceStatus),
+    backup: null,
+    problems: problemsOf(sources, clubs, bridge),
+  };
+}
+
+export function shareStatus(sources: Pick<StatusSources, 'shares' | 'lastSync'>, club: Club): ShareStatus {
+  const status = sources.shares.get(club.id)?.share.status();
+  const lastSync = sources.lastSync.of(club);
+  return {
+    id: club.id,
+    name: club.name,
+    path: club.folder,
+    mode: club.level,
+    paused: club.paused,
+    files: status?.files ?? 0,
+    bytes: Number(status?.bytes ?? 0n),
+    pendingFiles: status?.pendingFiles ?? 0,
+    pendingBytes: Number(status?.pendingBytes ?? 0n),
+    synced: status?.isSynced ?? false,
+    // Nobody says yet what has arrived in its folder, so of nobody is it known.
+    safeOn: [],
+    lastSync: lastSync === undefined ? null : formatTimestamp(lastSync),
+  };
+}
+
+function peersOf(club: Club, pool: Pool): PeerStatus[] {
+  const connected = pool.connections().filter((connection) => connection.club === club.id);
+  const ids = new Set(connected.map(({ peer }) => peer.id));
+  const here = connected.map(
+    ({ peer, channel, level, since, rateUp, rateDown }): PeerStatus => ({
+      id: peer.id,
+      name: peer.name ?? null,
+      share: club.id,
+      address: peer.address,
+      channel: `${channel.version} ${channel.cipher}`,
+      mode: level,
+      connected: true,
+      since: formatTimestamp(since),
+      rateUp: Math.round(rateUp),
+      rateDown: Math.round(rateDown),
+    }),
+  );
+  const away = club.peers
+    .filter(({ id }) => !ids.has(id))
+    .map(
+      ({ id, name, addresses, lastSeen }): PeerStatus => ({
+        id,
+        name: name ?? null,
+        share: club.id,
+        address: addresses[0] ?? null,
+        channel: null,
+        mode: null,
+        connected: false,
+        since: formatTimestamp(lastSeen),
+        rateUp: 0,
+        rateDown: 0,
+      }),
+    );
+  return [...here, ...away];
+}
+
+function problemsOf(
+  { shares, discovery }: StatusSources,
+  clubs: readonly Club[],
+  bridge: readonly BridgeDevice[],
+): Problem[] {
+  const found: Problem[] = [];
+  for (const club of clubs) {
+    const failure = shares.failure(club.id);
+    if (failure !== undefined) found.push({ ...problemOf(failure), share: club.id });
+    for (const problem of shares.get(club.id)?.share.problems() ?? []) {
+      found.push({ ...shareProblem(problem), share: club.id });
+    }
+  }
+  if (discovery.problem !== undefined) found.push(problemOf(discovery.problem));
+  for (const device of bridge) {
+    for (const { name, error } of device.problems) {
+      found.push({ ...problemOf(error), device: device.source, ...(name === '' ? {} : { paths: [name] }) });
+    }
+    if (device.state.kind === 'waiting')
+      found.push({ ...problemOf(device.state.error), device: device.source });
+  }
+  return found;
+}
+
+function problemOf(error: Error): Problem {
+  const remedy = error instanceof SkylarkError ? error.remedy : undefined;
+  return { code: errorCode(error) ?? 'unexpected', message: error.message, remedy };
+}
+
+function shareProblem({ code, message, remedy, count, paths }: ShareProblem): Problem {
+  return { code, message, remedy, count, paths };
+}
+
+export function deviceStatus(device: BridgeDevice): DeviceStatus {
+  const { source, driver, share, folder, mode, state, files, bytes, arriving, line, battery } = device;
+  return {
+    source,
+    driver,
+    share,
+    folder,
+    mode,
+    state: state.kind,
+    device: device.device ?? null,
+    files,
+    bytes,
+    arriving: arriving ?? null,
+    line: { ...line, rate: Math.round(line.rate) },
+    battery: battery ?? null,
+    problems: device.problems.map(({ name, error }) => ({
+      code: errorCode(error) ?? 'unexpected',
+      message: describeError(error),
+      ...(name === '' ? {} : { paths: [name] }),
+    })),
+  };
+}

@@ -1,0 +1,49 @@
+/** The main job, as `npm start` shows it. */
+
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const SKYLARK =
+  process.env.SKYLARK_BINARY ?? fileURLToPath(new URL('../../scripts/skylark', import.meta.url));
+
+test('the demo ends with 0 once three recordings lie in the owner folder, valid Standard MIDI Files', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'skylark-demo-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const { code, stdout, stderr } = await new Promise<{ code: unknown; stdout: string; stderr: string }>(
+    (resolve) => {
+      execFile(SKYLARK, ['demo', '--dir', dir, '--recordings', '3', '--exit'], (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : error.code, stdout, stderr }),
+      );
+    },
+  );
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /SYNC7/);
+  const recordings = (await readdir(join(dir, 'owner'))).filter((name) => name.endsWith('.mid'));
+  assert.ok(recordings.length >= 3);
+  for (const name of recordings) {
+    assert.equal((await readFile(join(dir, 'owner', name))).toString('latin1', 0, 4), 'MThd');
+  }
+});
+
+test('Ctrl-C ends the demo cleanly', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'skylark-demo-'));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const demo = spawn(SKYLARK, ['demo', '--dir', dir], { stdio: ['ignore', 'pipe', 'pipe'] });
+  t.after(() => demo.kill('SIGKILL'));
+  let stdout = '';
+  for await (const piece of demo.stdout.setEncoding('utf8')) {
+    stdout += piece;
+    if (/SYNC7/.test(stdout)) break;
+  }
+  const ended = once(demo, 'exit');
+  demo.kill('SIGINT');
+  const [code, signal] = (await ended) as [number | null, string | null];
+  assert.equal(signal, null);
+  assert.equal(code, 0);
+});

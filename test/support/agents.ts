@@ -1,0 +1,209 @@
+/** Real agents as processes, run and asked as a user would: `skylark run`, and the other commands against it. */
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+/** The program under test; the built binary can be put in its place. */
+const SKYLARK =
+  process.env.SKYLARK_BINARY ?? fileURLToPath(new URL('../../scripts/skylark', import.meta.url));
+
+export interface CommandResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface StatusDocument {
+  readonly name: string;
+  readonly listen: readonly string[];
+  readonly shares: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly mode: string;
+    readonly files: number;
+    readonly pending_files: number;
+    readonly synced: boolean;
+  }[];
+  readonly peers: readonly { readonly id: string; readonly connected: boolean; readonly name: string }[];
+  readonly problems: readonly { readonly code: string }[];
+}
+
+export interface AgentOptions {
+  readonly name: string;
+  /** Runs inside this network namespace. */
+  readonly namespace?: string;
+  /** `--set` values; by default loopback only and no broadcast. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** One agent: a state folder, and at times a process. */
+export class TestAgent {
+  readonly #root: string;
+  readonly #options: AgentOptions;
+  #process: ChildProcess | undefined;
+  /** Where it accepts connections; another after each start unless configured. */
+  listen = '';
+  #log = '';
+
+  constructor(root: string, options: AgentOptions) {
+    this.#root = root;
+    this.#options = options;
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+  get state(): string {
+    return join(this.#root, 'state');
+  }
+  /** A folder of this agent's, made when first asked for. */
+  folder(name: string): string {
+    return join(this.#root, name);
+  }
+  get pid(): number {
+    assert.ok(this.#process?.pid !== undefined, `${this.name} is not running`);
+    return this.#process.pid;
+  }
+  /** All that it said on stderr. */
+  get log(): string {
+    return this.#log;
+  }
+
+  #argv(args: readonly string[]): [string, string[]] {
+    const command = [SKYLARK, ...args];
+    const { namespace } = this.#options;
+    const whole = namespace === undefined ? command : ['ip', 'netns', 'exec', namespace, ...command];
+    return [whole[0]!, whole.slice(1)];
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.state, { recursive: true, mode: 0o700 });
+    const settings: Record<string, string> = {
+      name: this.name,
+      ...(this.#options.namespace === undefined ? { listen: '127.0.0.1:0', 'discovery.lan': 'false' } : {}),
+      'log.format': 'json',
+      ...this.#options.settings,
+    };
+    const set = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+    const [program, args] = this.#argv(['run', '--state', this.state, ...set]);
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#process = child;
+    let stdout = '';
+    child.stdout.on('data', (bytes: Buffer) => {
+      stdout += bytes.toString();
+    });
+    await new Promise<void>((resolve, reject) => {
+      const onExit = (code: number | null) =>
+        reject(new Error(`${this.name} ended with ${code}:\n${this.#log}`));
+      child.once('exit', onExit);
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        this.#log += text;
+        const ready = /^.*"message":"ready".*$/m.exec(this.#log);
+        if (ready === null) return;
+        child.off('exit', onExit);
+        const { listen } = JSON.parse(ready[0]) as { listen: string };
+        this.listen = listen;
+        resolve();
+      });
+    });
+    assert.equal(stdout, '', 'the daemon prints nothing on stdout');
+  }
+
+  /** Ends the process with a signal and waits for its end. */
+  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    const child = this.#process;
+    if (child === undefined) return null;
+    this.#process = undefined;
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+    this.#log = '';
+    return child.exitCode;
+  }
+
+  async restart(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    await this.end(signal);
+    await this.start();
+  }
+
+  /** Runs a command against this agent's state folder; never rejects. */
+  command(...args: readonly string[]): Promise<CommandResult> {
+    const [program, argv] = this.#argv([...args, '--state', this.state]);
+    return new Promise((resolve) => {
+      execFile(program, argv, { maxBuffer: 64 * 2 ** 20, timeout: 90_000 }, (error, stdout, stderr) => {
+        const exitCode = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+        resolve({ exitCode, stdout, stderr });
+      });
+    });
+  }
+
+  /** As `command`, but must succeed; returns stdout. */
+  async run(...args: readonly string[]): Promise<string> {
+    const { exitCode, stdout, stderr } = await this.command(...args);
+    assert.equal(exitCode, 0, `${this.name}: skylark ${args.join(' ')}: ${stderr}`);
+    return stdout;
+  }
+
+  async status(): Promise<StatusDocument> {
+    return JSON.parse(await this.run('status', '--json')) as StatusDocument;
+  }
+
+  async code(share: string, ...options: readonly string[]): Promise<string> {
+    return (JSON.parse(await this.run('code', share, '--json', ...options)) as { code: string }).code;
+  }
+}
+
+/** Agents in one temporary folder; ended and removed with the test. */
+export async function agentsFor(t: TestContext, ...options: readonly AgentOptions[]): Promise<TestAgent[]> {
+  const root = await mkdtemp(join(tmpdir(), 'skylark-e2e-'));
+  const agents = options.map((each) => new TestAgent(join(root, each.name), each));
+  t.after(async () => {
+    for (const agent of agents) await agent.end('SIGKILL');
+    await rm(root, { recursive: true, force: true });
+  });
+  for (const agent of agents) await agent.start();
+  return agents;
+}
+
+/** `first` shares a folder, `second` joins it by code. Returns both folders. */
+export async function joined(
+  first: TestAgent,
+  second: TestAgent,
+  options: { readonly share?: string; readonly mode?: string } = {},
+): Promise<[string, string]> {
+  const share = options.share ?? 'Music';
+  const from = first.folder(share);
+  const to = second.folder(share);
+  if (!(await first.status()).shares.some(({ name }) => name === share)) {
+    await mkdir(from, { recursive: true });
+    await first.run('share', from, '--name', share);
+  }
+  const code = await first.code(share, '--mode', options.mode ?? 'read_write');
+  await mkdir(to, { recursive: true });
+  await second.run('join', code, to, '--name', share, '--peer', first.listen);
+  return [from, to];
+}
+
+/**
+ * Waits until `holds` is true. Polls, since the other side of a process boundary has no events for us; the deadline is
+ * for a broken program, not a measurement.
+ */
+export async function eventually(
+  what: string,
+  holds: () => Promise<boolean> | boolean,
+  timeoutMs = 60_000,
+): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    if (await holds()) return;
+    if (Date.now() > deadline) assert.fail(`not within ${timeoutMs / 1000} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
