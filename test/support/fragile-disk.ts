@@ -40,6 +40,11 @@ export class FragileDisk implements StateDisk {
     this.failure = undefined;
   }
 
+  /** As if the card had been copied. */
+  copyFrom(other: FragileDisk): void {
+    for (const [name, bytes] of other.#names) this.#durable.set(name, bytes);
+  }
+
   async makeFolder(): Promise<void> {
     this.#step();
   }
