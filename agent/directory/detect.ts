@@ -304,6 +304,9 @@ class FolderDetector implements Detector {
       if (isOther) this.#watch.remove(localPath);
       if (isOther || !this.#watch.has(localPath)) this.#requestScan(finding.path, 'deep');
     }
+    // A directory that was placed from elsewhere is as the index says, but nobody has watched it yet.
+    if (finding.kind === 'same' && finding.row.kind === 'directory' && !this.#watch.has(localPath))
+      this.#requestScan(finding.path, 'deep');
     if (this.#uncertain.delete(finding.path)) this.#requestScan(finding.path, 'shallow');
   }
 
