@@ -72,7 +72,8 @@ export async function examine(path: string, patiently: boolean, examiner: Examin
   if (blocked !== undefined) return { kind: 'obstacle', path, obstacle: { path: localPath, ...blocked } };
   if (row !== undefined && isUntouched(row, facts, examiner.writable)) return { kind: 'same', path, row };
   if (facts.kind === 'directory') {
-    const movedFrom = row === undefined ? (await findMove(facts, path, examiner))?.movedFrom : undefined;
+    const movedFrom =
+      row?.uuid === undefined ? (await findMove(facts, path, examiner))?.movedFrom : undefined;
     return { kind: 'directory', path, row, facts, movedFrom };
   }
   if (patiently && isFresh(facts, examiner.now())) return { kind: 'restless', path };
