@@ -16,6 +16,7 @@ import type { MirrorMode } from './mirror.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
 import type { ShareFolder } from './share-folder.ts';
 import { crc32c } from './skylink/crc32c.ts';
+import { connect } from './transports/connect.ts';
 import { formatSource, isUnstableName, parseSource } from './transports/source.ts';
 
 /** `[[bridge.device]]` of the configuration. */
@@ -125,8 +126,7 @@ function prepare(device: DeviceConfig, options: BridgeOptions) {
   }
   const request = { share, folder, label: crc32c(utf8(label)).toString(16).padStart(8, '0') };
   const keeper = new Keeper({
-    source,
-    label,
+    connect: (signal) => connect(source, signal),
     driver,
     mode,
     memory: options.memory,

@@ -8,6 +8,7 @@ import { asError, errorCode, internalError } from '../agent/base/errors.ts';
 import type { Logger } from '../agent/base/log.ts';
 import { openBackoff } from '../agent/base/retry.ts';
 import {
+  type Connection,
   capability,
   type Device,
   type DeviceEvent,
@@ -20,8 +21,6 @@ import {
 import { Mirror, type MirrorEvent, type MirrorMode, type MirrorProgress, type Problem } from './mirror.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
 import type { ShareFolder } from './share-folder.ts';
-import { connect } from './transports/connect.ts';
-import type { Source } from './transports/source.ts';
 
 export type DeviceState =
   | { readonly kind: 'opening' }
@@ -39,9 +38,8 @@ export type KeeperEvent =
   | { readonly kind: 'disconnected'; readonly error: Error };
 
 export interface KeeperOptions {
-  readonly source: Source;
-  /** The source as text. */
-  readonly label: string;
+  /** Opens the line to the device. */
+  readonly connect: (signal: AbortSignal) => Promise<Connection>;
   readonly driver: Driver;
   readonly mode: MirrorMode;
   readonly memory: MirrorMemory;
@@ -71,7 +69,7 @@ const REOPEN = { first: 500, longest: 4_000 };
 /** A device that was there for so long was no false start. Milliseconds. */
 const LASTING = 10_000;
 /** For what failed on a device that is there: a full disk, a share that is not there. Milliseconds. */
-const RETRY = { first: 2_000, longest: 300_000 };
+const RETRY = { first: 1_000, longest: 300_000 };
 /** Even if the device says nothing, its files are looked at so often. Milliseconds. */
 const POLL = 60_000;
 /** Between two passes at least. Milliseconds. */
@@ -164,8 +162,8 @@ export class Keeper {
   /** Opens the device and serves it until it is gone, which is thrown. */
   async #once(signal: AbortSignal): Promise<never> {
     this.#state = { kind: 'opening' };
-    const { source, driver, clock, log, random } = this.#options;
-    const connection = await connect(source, signal);
+    const { driver, clock, log, random } = this.#options;
+    const connection = await this.#options.connect(signal);
     const onEvent = (event: DeviceEvent) => this.#happened(event);
     const device = await driver.open(connection, {
       clock,
@@ -297,7 +295,7 @@ export class Keeper {
 
   /** Waits for news, at most so long; then the files are due anyway. */
   async #somethingDue(longest: number, signal: AbortSignal): Promise<void> {
-    if (this.#offered.length > 0 || Object.values(this.#due).includes(true)) return;
+    if (signal.aborted || this.#offered.length > 0 || Object.values(this.#due).includes(true)) return;
     await new Promise<void>((resolve) => {
       const timer = this.#clock.after(longest, () => {
         this.#due.files = true;
