@@ -1,0 +1,165 @@
+/** The document of `skylark status --json` (docs: "Commands"), which `.io.skylark.status` answers with. */
+
+import {
+  anyJson,
+  choice,
+  field,
+  flag,
+  type Infer,
+  integer,
+  list,
+  nullable,
+  object,
+  optionalField,
+  text,
+  timestamp,
+} from '../base/schema.ts';
+import { count } from './command.ts';
+
+const name = text({ max: 1_024 });
+const path = text({ max: 16_384 });
+const address = text({ max: 512 });
+const code = text({ max: 128 });
+const message = text({ max: 16_384 });
+const MANY = 100_000;
+
+/** Something that somebody should know of, and can often do something about. */
+export const problem = object({
+  /** Stable: `share.root_missing`. */
+  code: field('code', code),
+  message: field('message', message),
+  remedy: optionalField('remedy', message),
+  /** ID of the share that it is about. */
+  share: optionalField('share', name),
+  /** Source of the device that it is about. */
+  device: optionalField('device', name),
+  /** How many files it is about. */
+  count: optionalField('count', count),
+  /** Some of them. */
+  paths: optionalField('paths', list(path, { max: 100 })),
+});
+
+export const accessMode = choice('read_write', 'read_only', 'untrusted');
+
+export const shareStatus = object({
+  /** Our own name for it, never sent to peers. */
+  id: field('id', name),
+  name: field('name', name),
+  /** Absolute path of its folder. */
+  path: field('path', path),
+  mode: field('mode', accessMode),
+  paused: field('paused', flag),
+  /** Live files, here or elsewhere. */
+  files: field('files', count),
+  bytes: field('bytes', count),
+  /** Known and not yet here. */
+  pendingFiles: field('pending_files', count),
+  pendingBytes: field('pending_bytes', count),
+  /** Nothing is pending, and what is in the folder is recorded. */
+  synced: field('synced', flag),
+  /** Members that have everything that we have. */
+  safeOn: field(
+    'safe_on',
+    list(object({ id: field('id', name), name: field('name', nullable(name)) }), { max: MANY }),
+  ),
+  /** When it was last in step with a member; null: never. */
+  lastSync: field('last_sync', nullable(timestamp)),
+});
+
+export const peerStatus = object({
+  id: field('id', name),
+  /** As it calls itself. */
+  name: field('name', nullable(name)),
+  /** ID of the share in which it is a member: somebody with whom two are shared is listed twice. */
+  share: field('share', name),
+  address: field('address', nullable(address)),
+  /** How the connection is secured: `1` and the cipher suite. */
+  channel: field('channel', nullable(text({ max: 128 }))),
+  /** Of this connection. */
+  mode: field('mode', nullable(accessMode)),
+  connected: field('connected', flag),
+  /** When the connection was opened; for others, when it was last seen. */
+  since: field('since', nullable(timestamp)),
+  /** Bytes a second. */
+  rateUp: field('rate_up', count),
+  rateDown: field('rate_down', count),
+});
+
+/** A device on the bridge. */
+export const deviceStatus = object({
+  /** As configured. */
+  source: field('source', name),
+  driver: field('driver', name),
+  share: field('share', name),
+  folder: field('folder', path),
+  mode: field('mode', name),
+  state: field('state', choice('opening', 'waiting', 'idle', 'mirroring', 'closed')),
+  /** What the device says of itself; null while it is not there. */
+  device: field(
+    'device',
+    nullable(
+      object({ id: field('id', name), model: field('model', name), firmware: field('firmware', name) }),
+    ),
+  ),
+  files: field('files', count),
+  bytes: field('bytes', count),
+  /** The file that is being read. */
+  arriving: field(
+    'arriving',
+    nullable(
+      object({ name: field('name', path), offset: field('offset', count), size: field('size', count) }),
+    ),
+  ),
+  line: field(
+    'line',
+    object({
+      bytesIn: field('bytes_in', count),
+      bytesOut: field('bytes_out', count),
+      crcErrors: field('crc_errors', count),
+      retries: field('retries', count),
+      /** Bytes a second, as estimated. */
+      rate: field('rate', count),
+    }),
+  ),
+  /** Percent. */
+  battery: field('battery', nullable(integer({ min: 0, max: 100 }))),
+  problems: field('problems', list(problem, { max: 1_000 })),
+});
+
+/** A place where a member was looked for. */
+export const attempt = object({
+  share: optionalField('share', name),
+  address: field('address', address),
+  /** Where it is known from: `lan`, `remembered`, `manual`. */
+  source: field('source', name),
+  peer: field('peer', nullable(name)),
+  state: field('state', choice('connected', 'dialling', 'waiting')),
+  lastOutcome: field('last_outcome', nullable(choice('connected', 'failed', 'refused', 'self'))),
+  retryInS: field('retry_in_s', nullable(count)),
+});
+
+export const agentStatus = {
+  name: field('name', name),
+  deviceId: field('device_id', name),
+  version: field('version', name),
+  uptimeS: field('uptime_s', count),
+  paused: field('paused', flag),
+  /** `HOST:PORT` of each address that accepts members. */
+  listen: field('listen', list(address, { max: 64 })),
+  /** `HOST:PORT` of the page; null: there is none. */
+  http: field('http', nullable(address)),
+  shares: field('shares', list(shareStatus, { max: 10_000 })),
+  peers: field('peers', list(peerStatus, { max: MANY })),
+  attempts: field('attempts', list(attempt, { max: MANY })),
+  bridge: field('bridge', list(deviceStatus, { max: 1_000 })),
+  /** Of the key backup; null: none is configured. */
+  backup: field('backup', anyJson),
+  problems: field('problems', list(problem, { max: 10_000 })),
+} as const;
+
+export type Problem = Infer<typeof problem>;
+export type AccessMode = Infer<typeof accessMode>;
+export type ShareStatus = Infer<typeof shareStatus>;
+export type PeerStatus = Infer<typeof peerStatus>;
+export type DeviceStatus = Infer<typeof deviceStatus>;
+export type AttemptStatus = Infer<typeof attempt>;

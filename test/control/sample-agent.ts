@@ -1,0 +1,152 @@
+/** A controlled agent that keeps a few shares in memory: what stands behind the socket in the tests of the socket. */
+
+import { systemClock } from '../../agent/base/clock.ts';
+import { userError } from '../../agent/base/errors.ts';
+import type { Json } from '../../agent/base/json.ts';
+import { EventFeed } from '../../agent/control/event-feed.ts';
+import { findShare } from '../../agent/control/find-share.ts';
+import type { Answers } from '../../agent/control/messages.ts';
+import type { ControlledAgent } from '../../agent/control/server.ts';
+
+export interface SampleAgent {
+  readonly agent: ControlledAgent;
+  readonly events: EventFeed;
+  /** The types of the commands in the order in which they began. */
+  readonly begun: string[];
+  /** Resolves the `join` that runs. */
+  finishJoin(): void;
+}
+
+const CODE = 'SYNC74AAAAAAAAAAAAAAAAAAAAAAAAAAA';
+
+export function sampleAgent(): SampleAgent {
+  const shares: { id: string; name: string; path: string }[] = [];
+  const config = new Map<string, Json>([
+    ['name', 'piano'],
+    ['big', 9_223_372_036_854_775_807n],
+  ]);
+  const begun: string[] = [];
+  const events = new EventFeed(systemClock);
+  const joining = Promise.withResolvers<void>();
+  let paused = false;
+  const status = (): Answers['status'] => ({
+    paused,
+    tracking: false,
+    natPunctured: false,
+    uploadRate: 12_834,
+    downloadRate: 1_049_292,
+  });
+  const agent: ControlledAgent = {
+    async stop() {
+      return {};
+    },
+    async pause({ share }) {
+      if (share !== undefined) findShare(shares, share);
+      paused = true;
+      return {};
+    },
+    async resume() {
+      paused = false;
+      return {};
+    },
+    async status() {
+      return status();
+    },
+    async createShare({ path, name = path.slice(path.lastIndexOf('/') + 1) }) {
+      const share = { id: String(shares.length + 1), name, path };
+      shares.push(share);
+      return { id: share.id, name };
+    },
+    async listShares() {
+      return {
+        shares: new Map(shares.map(({ path, ...rest }) => [path, { ...rest, files: 350, synced: false }])),
+      };
+    },
+    async addShare({ code, path }) {
+      if (!code.startsWith('SYNC74')) {
+        throw userError('code.typo', 'this code has a typo', { remedy: 'look at it again' });
+      }
+      shares.push({ id: 'added', name: 'added', path });
+      return {};
+    },
+    async removeShare({ share }) {
+      shares.splice(shares.indexOf(findShare(shares, share)), 1);
+      return {};
+    },
+    async createAccessCode({ share }) {
+      findShare(shares, share);
+      return { accessCode: CODE };
+    },
+    async getConfig() {
+      return { config };
+    },
+    async setConfig({ config: changes }) {
+      for (const [key, value] of changes) config.set(key, value);
+      return {};
+    },
+    async getConfigValue({ key }) {
+      return { value: config.get(key) ?? null };
+    },
+    async setConfigValue({ key, value }) {
+      config.set(key, value);
+      return {};
+    },
+    async fullStatus() {
+      return {
+        name: 'piano',
+        deviceId: '00',
+        version: '0.1.0',
+        uptimeS: 1,
+        paused,
+        listen: [],
+        http: null,
+        shares: [],
+        peers: [],
+        attempts: [],
+        bridge: [],
+        backup: null,
+        problems: [],
+      };
+    },
+    async listCodes() {
+      return { codes: [] };
+    },
+    async revokeCode() {
+      throw new Error('a bug');
+    },
+    async createCode({ mode = 'read_write', expires }) {
+      return {
+        code: CODE,
+        url: `clearskies://directory/${CODE}`,
+        id: 'ab',
+        mode,
+        expires: expires === null ? null : '2030-01-01T00:00:00Z',
+      };
+    },
+    async join({ path, name = 'joined' }) {
+      await joining.promise;
+      return { id: 'j', name, path, mode: 'read_only' };
+    },
+    async listFiles() {
+      return { files: [], next: null };
+    },
+    async bridge() {
+      return { devices: [] };
+    },
+  };
+  const counted = Object.fromEntries(
+    Object.entries(agent).map(([name, run]) => [
+      name,
+      (request: never) => {
+        begun.push(name);
+        return run(request);
+      },
+    ]),
+  );
+  return {
+    agent: counted as unknown as ControlledAgent,
+    events,
+    begun,
+    finishJoin: () => joining.resolve(),
+  };
+}
