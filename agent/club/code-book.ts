@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from '../base/clock.ts';
-import { internalError, peerError, userError } from '../base/errors.ts';
+import { EXIT, internalError, peerError, userError } from '../base/errors.ts';
 import { Secret } from '../base/log.ts';
 import type { Section } from '../platform/state-file.ts';
 import {
@@ -64,7 +64,7 @@ export interface Claim {
 }
 
 export interface CodeBook {
-  /** @throws SkylarkError (user) `code.lifetime`, `code.password_short`, `code.username_taken`, `code.too_many`, `code.*_malformed`. */
+  /** @throws SkylarkError (user) `code.level`, `code.lifetime`, `code.password_short`, `code.username_taken`, `code.too_many`, `code.*_malformed`. */
   create(request: NewCode): Promise<CodeInfo>;
   /** Live and remembered ones, oldest first. */
   list(): readonly CodeInfo[];
@@ -86,6 +86,8 @@ export interface CodeBook {
 }
 
 export interface CodeBookOptions {
+  /** Ours: nobody can give away more than it has. */
+  readonly level: AccessLevel;
   readonly stored: Section<readonly StoredCode[]>;
   readonly sha256: Sha256;
   readonly clock: Clock;
@@ -124,6 +126,12 @@ class StoredCodeBook implements CodeBook {
 
   async create(request: NewCode): Promise<CodeInfo> {
     const { clock, isTaken, stored } = this.#options;
+    if (request.level === 'read_write' && this.#options.level !== 'read_write') {
+      throw userError('code.level', 'this device may only read in this share, and cannot let others write', {
+        remedy: 'make the code on a device that may write, or make a read-only one',
+        exitCode: EXIT.notPermitted,
+      });
+    }
     const lifetime = request.lifetime === undefined ? DEFAULT_LIFETIME : (request.lifetime ?? undefined);
     if (
       lifetime !== undefined &&

@@ -44,6 +44,8 @@ export class Joining {
   readonly #givenUp = new AbortController();
   readonly #outcome = Promise.withResolvers<Club>();
   #storing = false;
+  /** Why it was given up while keys were being stored: that must end first, since it decides. */
+  #rejection: Error | undefined;
   #wasRefused = false;
   #lastFailure: Error | undefined;
 
@@ -86,6 +88,7 @@ export class Joining {
       return club.level;
     } catch (thrown) {
       this.#storing = false;
+      if (this.#rejection !== undefined) this.#reject(this.#rejection);
       // Unusable keys are this peer's fault, and another one may do better; anything else stands in every peer's way.
       if (!(thrown instanceof SkylarkError && thrown.fault === 'peer')) this.#reject(asError(thrown));
       throw thrown;
@@ -145,6 +148,10 @@ export class Joining {
 
   #reject(why: Error): void {
     if (this.signal.aborted) return;
+    if (this.#storing) {
+      this.#rejection = why;
+      return;
+    }
     this.#settle();
     this.#outcome.reject(why);
     this.#givenUp.abort(why);

@@ -6,9 +6,12 @@ import { message } from '../wire/message.ts';
 /** The version of the protocol that we speak. */
 export const PROTOCOL = 1;
 
+/** Longest name of a device or a program, UTF-16 code units. */
+export const MAX_NAME = 256;
+
 const peerId = hex(16);
-const name = nullable(text({ max: 256 }));
-const software = text({ max: 256 });
+const name = nullable(text({ max: MAX_NAME }));
+const software = text({ max: MAX_NAME });
 const extensions = list(text({ min: 1, max: 128 }), { max: 64 });
 const protocolVersion = integer({ min: 0, max: 2 ** 31 - 1 });
 /** Two levels are known; unknown ones are passed over. */

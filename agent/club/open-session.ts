@@ -164,7 +164,7 @@ class LiveSession implements Session {
       this.#keysOffered = true;
       this.log.warn('the peer offers keys outside of joining: ignored');
     }
-    const extension = extensionOf(message.type, [...this.#attached.keys()]);
+    const extension = extensionOf(message.type, this.#options.extensions);
     const attached = extension === undefined ? undefined : this.#attached.get(extension);
     if (attached === undefined) this.unknownMessages += 1;
     else await attached.receive(message);

@@ -11,6 +11,7 @@ import type { ConnectionTable, OpeningMessage } from './connection-table.ts';
 import { type Grant, type Purpose, type SelfIdentity, shakeHands } from './handshake.ts';
 import type { Joining } from './joining.ts';
 import { keysFor } from './keys.ts';
+import { MAX_NAME } from './messages.ts';
 import { MeteredStream } from './meter.ts';
 import { openSession, payloadLimits, type RunningSession } from './open-session.ts';
 import type { Registry, Resolved } from './registry.ts';
@@ -123,7 +124,19 @@ export async function openConnection(
 function selfIdentity(target: Target, options: OpeningOptions): SelfIdentity {
   const { instance, software, extensionNames, name } = options;
   const peer = target.kind === 'join' ? target.joining.peer : target.club.peer;
-  return { peer, instance, name: name(), software, extensions: extensionNames };
+  const ownName = name();
+  return {
+    peer,
+    instance,
+    name: ownName === undefined ? undefined : shortened(ownName),
+    software: shortened(software),
+    extensions: extensionNames,
+  };
+}
+
+/** Within what every peer accepts, and without half a character at the end. */
+function shortened(text: string): string {
+  return text.slice(0, MAX_NAME).toWellFormed();
 }
 
 function purposeOf(target: Target, id: string): Purpose {

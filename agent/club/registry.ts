@@ -203,6 +203,7 @@ class StoredRegistry implements Registry {
   open(id: string, keys: ClubKeys): Club {
     const { state, sha256, clock } = this.#options;
     const codes = openCodeBook({
+      level: keys.level,
       stored: this.#codesOf(id),
       sha256,
       clock,

@@ -5,6 +5,7 @@ import { Secret } from '../../agent/base/log.ts';
 import { accessOfCode, accessOfCredentials, parseAccessCode } from '../../agent/club/access-code.ts';
 import type { Club } from '../../agent/club/club.ts';
 import type { CodeInfo } from '../../agent/club/code-book.ts';
+import { keysFor } from '../../agent/club/keys.ts';
 import type { Registry } from '../../agent/club/registry.ts';
 import { sha256 } from '../../agent/crypto/hash.ts';
 import { type VirtualClock, virtualClock } from '../support/virtual-clock.ts';
@@ -253,6 +254,16 @@ test('a code made before the clock was set lives its time from when it is', asyn
   // A device without a clock of its own comes up in 1970 again.
   now = 5_000_000_000n;
   assert.equal((await restarted(all)).codes.list().length, 1);
+});
+
+test('a read-only member can let others read, not write', async () => {
+  const { registry, club } = await setting();
+  const keys = keysFor(club.keys, 'read_only');
+  assert.ok(keys !== undefined);
+  await registry.leave(club.id);
+  const reader = await registry.adopt(keys, ALICE, { name: 'Music', folder: '/music' });
+  await reader.codes.create({ level: 'read_only' });
+  await assert.rejects(reader.codes.create({ level: 'read_write' }), { code: 'code.level', fault: 'user' });
 });
 
 test('nonsense is refused: lifetimes, and more codes than anybody needs', async () => {

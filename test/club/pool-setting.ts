@@ -76,7 +76,8 @@ export class Host {
       guesses: this.guesses,
       instance: randomId(),
       software: 'skylark test',
-      name: () => this.address,
+      // Longer than peers accept.
+      name: () => `${this.address} ${'🎹'.repeat(200)}`,
       clock: this.clock,
       log: this.device.log,
     });

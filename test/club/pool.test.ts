@@ -70,7 +70,7 @@ test('a code makes a member: keys stored, code used, both connected, and the con
   const [connection] = bob.pool.connections();
   assert.equal(connection?.dialledBy, 'us');
   assert.equal(connection?.level, 'read_write');
-  assert.equal(connection?.peer.name, alice.address);
+  assert.ok(connection?.peer.name?.startsWith(alice.address));
   assert.ok((connection?.bytesDown ?? 0) > 1_000);
   assert.deepEqual(
     bob.club.peers.map(({ id, addresses }) => [id, addresses]),
@@ -90,6 +90,11 @@ test('members meet again by their keys after a restart', async () => {
   await Promise.all([alice.start(), bob.start()]);
   const connected = await clock.run(alice.pool.dial(alice.keyId(), bob.address));
   assert.equal(connected.peer.id, bob.club.peer);
+  assert.equal(
+    connected.peer.name,
+    `${bob.address} ${'🎹'.repeat(122)}\ufffd`,
+    'a name that is too long is cut',
+  );
   await stop(alice, bob);
 });
 
@@ -258,6 +263,23 @@ test('the power may fail at the joiner at any step: it never has acknowledged wh
     if (!isMember) assert.equal(used, false);
     await stop(alice, bob);
   }
+});
+
+test('a joining that is given up while the keys are being stored ends as the storing does', async () => {
+  const { clock, alice, bob } = await world();
+  const access = await alice.code();
+  const controller = new AbortController();
+  const joining = bob.pool.join({
+    access,
+    addresses: [alice.address],
+    signal: controller.signal,
+    adopt: async (keys, peer) => {
+      controller.abort(new Error('Ctrl-C'));
+      return bob.registry.adopt(keys, peer, { name: 'Music', folder: '/music' });
+    },
+  });
+  assert.equal((await clock.run(joining)).id, bob.club.id);
+  await stop(alice, bob);
 });
 
 test('a dial to oneself ends, and does no harm', async () => {
