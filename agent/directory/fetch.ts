@@ -36,8 +36,8 @@ export interface FetcherOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
-  /** False while nothing may be written to the folder. */
-  readonly mayPlace: () => boolean;
+  /** False while nothing may be written to the folder, or it is not yet known what is in it. */
+  readonly mayFetch: () => boolean;
   /** The disk refused something: nothing more is fetched for a while. */
   readonly onTrouble: (error: Error) => void;
   /** It works (again). */
@@ -171,7 +171,7 @@ export class Fetcher {
   }
 
   get #mayRun(): boolean {
-    return !this.#isPaused && !this.#isClosed && !this.#trouble.isRunning && this.#options.mayPlace();
+    return !this.#isPaused && !this.#isClosed && !this.#trouble.isRunning && this.#options.mayFetch();
   }
 
   #now(): number {

@@ -17,6 +17,8 @@ export interface JoiningOptions {
   readonly log: Logger;
   /** Everything that was found in the folder has been read. */
   readonly isRead: () => boolean;
+  /** Told when that has become true. */
+  readonly onRead: () => void;
   /** A peer is connected, and records have come. */
   readonly isSupplied: () => boolean;
   readonly toArchive: (row: IndexRow) => Promise<void>;
@@ -24,7 +26,7 @@ export interface JoiningOptions {
 }
 
 const SETTING = 'joining';
-const CHECK_MS = 1_000;
+const CHECK_MS = 250;
 /** Milliseconds without anything new, after which the first synchronisation is taken to be over. */
 const QUIET_MS = 10_000;
 
@@ -42,12 +44,18 @@ export class Joining {
   readonly #options: JoiningOptions;
   #quietSince: number;
   #timer: Timer | undefined;
+  #isRead = false;
   #isClosed = false;
 
   constructor(options: JoiningOptions) {
     this.#options = options;
     this.#quietSince = options.clock.monotonic();
     this.#wait();
+  }
+
+  /** Everything that was found is known by its contents. */
+  get isRead(): boolean {
+    return this.#isRead;
   }
 
   /** Something new came. */
@@ -65,9 +73,12 @@ export class Joining {
   }
 
   async #check(): Promise<void> {
-    const { clock, pending, isRead, isSupplied, index, log, onEnd } = this.#options;
-    const { files, folders } = pending.totals();
-    if (files + folders > 0 || !isRead() || !isSupplied()) this.disturb();
+    const { clock, isSupplied, index, log, onEnd, isRead, onRead } = this.#options;
+    if (!this.#isRead && isRead()) {
+      this.#isRead = true;
+      onRead();
+    }
+    if (!this.#isRead || !isSupplied() || !isRead() || this.#isPending()) this.disturb();
     if (clock.monotonic() - this.#quietSince < QUIET_MS) {
       this.#wait();
       return;
@@ -83,6 +94,13 @@ export class Joining {
       this.disturb();
       this.#wait();
     }
+  }
+
+  #isPending(): boolean {
+    const { pending } = this.#options;
+    return (['folder', 'here', 'content', 'removal', 'folder_removal'] as const).some((kind) =>
+      pending.has(kind),
+    );
   }
 
   /** Files first; folders go with their last file, empty ones by themselves. */

@@ -46,6 +46,7 @@ export interface SharePartsOptions {
   readonly hold: (paths: readonly string[]) => () => void;
   readonly nudge: (path: string) => void;
   readonly mayPlace: () => boolean;
+  readonly mayFetch: () => boolean;
   readonly countRefused: () => number;
   readonly received: (bytes: number) => void;
   readonly onPlaced: (path: string, sha256: string, size: bigint) => void;
@@ -55,7 +56,7 @@ export interface SharePartsOptions {
 }
 
 export function makeParts(options: SharePartsOptions): ShareParts {
-  const { club, database, sqlite, root, clock, log, nudge, hashing, signal, mayPlace } = options;
+  const { club, database, sqlite, root, clock, log, nudge, hashing, signal } = options;
   const index = openLocalIndex(sqlite, club);
   const pending = new PendingStore(sqlite, club);
   const limits = options.archive === undefined ? {} : { limits: options.archive };
@@ -88,7 +89,8 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     placer,
     clock,
     log,
-    mayPlace,
+    mayPlace: options.mayPlace,
+    mayFetch: options.mayFetch,
     onTrouble: (error: Error) => troubles.add(error),
     onPlaced: () => troubles.clear(),
   };

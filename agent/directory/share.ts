@@ -108,6 +108,8 @@ export class Share {
       hold: (paths) => this.#detector?.hold(paths) ?? (() => undefined),
       nudge: (path) => this.#detector?.nudge(path),
       mayPlace: () => this.#mayPlace(),
+      // What was found at joining may be just what is missing.
+      mayFetch: () => this.#mayPlace() && (this.#joining === undefined || this.#joining.isRead),
       countRefused: () => this.#pendingTotals().refused,
       received: (bytes) => this.#received.add(bytes),
       onPlaced: (path, sha256, size) => this.#onPlaced(path, sha256, size),
@@ -302,7 +304,8 @@ export class Share {
       pending: this.#parts.pending,
       clock,
       log,
-      isRead: () => this.#isReady && !detector.isHeld && detector.progress().toExamine.files === 0,
+      isRead: () => this.#mayPlace() && detector.progress().toExamine.files === 0,
+      onRead: () => this.#wake(),
       isSupplied: () => this.#peers.size > 0 && database.get('/') !== undefined,
       toArchive: (row) => this.#parts.placer.putRight(row, undefined),
       onEnd: () => {

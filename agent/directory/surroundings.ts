@@ -80,6 +80,8 @@ export class Surroundings {
     chain: Chain,
   ): Promise<boolean> {
     const { index, records, nudge } = this.#options;
+    // The root is there, whichever record describes it.
+    if (path === ROOT_KEY) return true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const present = index.byPath(path);
       if (present === undefined) return true;
