@@ -96,19 +96,17 @@ export class DialPlan {
     }
   }
 
-  offer(candidate: Candidate, now: number): void {
+  /** @returns whether it may be a reason to dial: most are announced again and again. */
+  offer(candidate: Candidate, now: number): boolean {
     const sought = this.#sought.get(candidate.id);
-    if (sought === undefined || candidate.peer === sought.peer) return;
+    if (sought === undefined || candidate.peer === sought.peer) return false;
     const key = placeKey(candidate);
-    if (this.#selves.has(key)) return;
+    if (this.#selves.has(key)) return false;
     const place = this.#places.get(key);
-    if (place !== undefined) {
-      this.#merge(place, candidate, now);
-      return;
-    }
+    if (place !== undefined) return this.#merge(place, candidate, now);
     const added = new Place(sought, candidate, now + this.#courtesy(sought, candidate), this.#random);
     if (added.worked && added.peer !== undefined) this.#know(peerKey(added.club, added.peer));
-    this.#places.add(added);
+    return this.#places.add(added);
   }
 
   /** A session stands, whoever dialled. */
@@ -186,6 +184,12 @@ export class DialPlan {
     const wake = new Earliest();
     const start: Place[] = [];
     for (const place of this.#candidates(now, wake)) {
+      if (this.#inFlight.size >= this.#limits.parallel) break;
+      const wait = this.#overall.wait(now);
+      if (wait > 0) {
+        wake.at(now + wait);
+        break;
+      }
       const freeAt = this.#freeAt(place, now);
       if (freeAt > now) {
         // Infinity: until another dial has settled, which will ask again by itself.
@@ -209,19 +213,27 @@ export class DialPlan {
     return place.peer !== undefined && this.#sessions.has(peerKey(place.club, place.peer));
   }
 
-  #merge(place: Place, candidate: Candidate, now: number): void {
+  #merge(place: Place, candidate: Candidate, now: number): boolean {
+    const { dueAt, peer } = place;
     place.seenAt = Math.max(place.seenAt, candidate.seenAt);
     place.versions = candidate.versions;
     // Also where somebody else was met before: addresses change hands.
     if (candidate.peer !== undefined) place.peer = candidate.peer;
-    if (candidate.source !== 'lan') {
-      if (place.source === 'lan' && candidate.source === 'manual') place.source = 'manual';
-      if (candidate.source === 'remembered' && !place.isRefused) place.worked = true;
-      return;
+    switch (candidate.source) {
+      case 'manual':
+        if (place.source === 'lan') place.source = 'manual';
+        break;
+      case 'remembered':
+        if (!place.isRefused) place.worked = true;
+        break;
+      case 'lan': {
+        if (place.source === 'remembered') place.source = 'lan';
+        const rested = now - (place.lastDialledAt ?? -Infinity) >= HEARD_AGAIN_MS;
+        if (place.lastOutcome === 'failed' && rested) place.dueAt = Math.min(place.dueAt, now);
+        break;
+      }
     }
-    if (place.source === 'remembered') place.source = 'lan';
-    const rested = now - (place.lastDialledAt ?? -Infinity) >= HEARD_AGAIN_MS;
-    if (place.lastOutcome === 'failed' && rested) place.dueAt = Math.min(place.dueAt, now);
+    return place.dueAt !== dueAt || place.peer !== peer;
   }
 
   /** How much later than at once a new place is dialled. */
@@ -270,9 +282,8 @@ export class DialPlan {
     return (this.#soughtByClub.get(club) ?? []).filter((other) => other.preference > preference);
   }
 
-  /** When the limits allow the dial: `now` or later; Infinity while others must settle first. */
+  /** When the limits of its host and its peer allow the dial: `now` or later; Infinity while others must settle first. */
   #freeAt(place: Place, now: number): number {
-    if (this.#inFlight.size >= this.#limits.parallel) return Infinity;
     let sameHost = 0;
     let freeAt = now;
     for (const other of this.#inFlight) {

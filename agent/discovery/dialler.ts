@@ -47,8 +47,10 @@ export interface DiallerOptions {
   readonly random?: () => number;
 }
 
-/** What comes together is decided together, and a flood of candidates costs one decision for each of these, milliseconds. */
+/** What comes together is decided together. Milliseconds. */
 const GATHER_MS = 10;
+/** A flood of candidates costs one decision in this time, milliseconds. */
+const DECISION_PERIOD_MS = 50;
 /** Longest time for one dial: connecting and the handshake have shorter limits of their own. */
 const DIAL_TIMEOUT_MS = 60_000;
 
@@ -59,6 +61,7 @@ export class Dialler {
   readonly #dials = new Map<Place, { readonly controller: AbortController; readonly done: Promise<void> }>();
   #gathering: Timer | undefined;
   #wake: Timer | undefined;
+  #decidedAt = -Infinity;
   #closed = false;
 
   constructor(options: DiallerOptions) {
@@ -74,8 +77,7 @@ export class Dialler {
   }
 
   offer(candidate: Candidate): void {
-    this.#plan.offer(candidate, this.#clock.monotonic());
-    this.#decideSoon();
+    if (this.#plan.offer(candidate, this.#clock.monotonic())) this.#decideSoon();
   }
 
   /** To be told for each session with a member, whoever dialled, also before `dial` resolves. */
@@ -124,7 +126,8 @@ export class Dialler {
 
   #decideSoon(): void {
     if (this.#closed) return;
-    this.#gathering ??= this.#clock.after(GATHER_MS, () => {
+    const rest = this.#decidedAt + DECISION_PERIOD_MS - this.#clock.monotonic();
+    this.#gathering ??= this.#clock.after(Math.max(GATHER_MS, rest), () => {
       this.#gathering = undefined;
       this.#decide();
     });
@@ -133,6 +136,7 @@ export class Dialler {
   #decide(): void {
     if (this.#closed) return;
     const now = this.#clock.monotonic();
+    this.#decidedAt = now;
     const { start, cancel, wakeAt } = this.#plan.next(now);
     for (const place of cancel) this.#dials.get(place)?.controller.abort(noLongerWanted());
     for (const place of start) this.#start(place);

@@ -74,6 +74,8 @@ class SocketStream implements ByteStream {
     }
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#ended || this.#discarding) return Promise.resolve(null);
+    // A lingering socket does not keep the process alive; a reader that waits does.
+    if (this.#closing !== undefined) this.#socket.ref();
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject };
     });
@@ -137,7 +139,7 @@ class SocketStream implements ByteStream {
       return;
     }
     // Destroying now, with bytes unread, would reset the connection and could take our last bytes with it.
-    this.#socket.unref();
+    if (this.#reader === undefined) this.#socket.unref();
     this.#startLinger();
   }
 
@@ -162,6 +164,7 @@ class SocketStream implements ByteStream {
     const reader = this.#reader;
     if (reader !== undefined) {
       this.#reader = undefined;
+      if (this.#linger !== undefined) this.#socket.unref();
       reader.resolve(bytes);
       return;
     }
