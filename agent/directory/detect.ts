@@ -83,6 +83,9 @@ const PERIOD_UNWATCHED = 300_000;
 const PERIOD_FACTOR = 10;
 /** More changed paths than this are not remembered one by one. */
 const MAX_WAITING = 20_000;
+/** Milliseconds between a loss of events and the scan that makes up for it; at least twice as long as a scan takes. */
+const LOSS_WAIT = 1_000;
+const LOSS_FACTOR = 2;
 const CAPTURED = 'captured';
 const STATE_PATH = `/${STATE_FOLDER}`;
 
@@ -110,6 +113,9 @@ class FolderDetector implements Detector {
   #scanning: Promise<void> | undefined;
   #scanned = 0;
   #periodic: Timer | undefined;
+  /** Until the scan after a loss of events. */
+  #loss: Timer | undefined;
+  #lastScanMs = 0;
   #isPaused = false;
   #isJoining: boolean;
   #hasScanned = false;
@@ -239,6 +245,7 @@ class FolderDetector implements Detector {
   async close(): Promise<void> {
     this.#controller.abort();
     this.#periodic?.cancel();
+    this.#loss?.cancel();
     this.#guard.close();
     this.#sweeper.close();
     this.#watch.close();
@@ -270,9 +277,13 @@ class FolderDetector implements Detector {
     this.#examination.touch(path);
   }
 
+  /** A scan, but not one after the other for as long as a storm of changes lasts. */
   #onLost(): void {
     this.#examination.forget();
-    this.#requestScan('/', 'deep');
+    this.#loss ??= this.#options.clock.after(Math.max(LOSS_WAIT, LOSS_FACTOR * this.#lastScanMs), () => {
+      this.#loss = undefined;
+      this.#requestScan('/', 'deep');
+    });
   }
 
   #onReturn(): void {
@@ -362,6 +373,7 @@ class FolderDetector implements Detector {
     log.debug('the folder was scanned', { entries, differing, gone, ms: Math.round(ms) });
     if (this.#isCapturing) index.setSetting(CAPTURED, 'yes');
     this.#hasScanned = true;
+    this.#lastScanMs = ms;
     this.#markReady();
     this.#scheduleNext(ms);
   }
@@ -406,6 +418,7 @@ class FolderDetector implements Detector {
     if (this.#isPaused || this.#guard.isHeld) return true;
     return (
       this.#scans.size === 0 &&
+      this.#loss === undefined &&
       this.#examination.isIdle &&
       !this.#sweeper.isBusy &&
       !this.#holds.isKeepingBack

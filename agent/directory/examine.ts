@@ -4,7 +4,7 @@
  */
 
 import { describeError, errorCode } from '../base/errors.ts';
-import { type FileFacts, nameOf, type ShareRoot, sameFacts } from '../platform/files.ts';
+import { type FileFacts, foldName, nameOf, parentOf, type ShareRoot, sameFacts } from '../platform/files.ts';
 import type { Hashing } from './hashing.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import { type Obstacle, obstacleOf } from './scan.ts';
@@ -145,10 +145,22 @@ async function findMove(facts: FileFacts, path: string, examiner: Examiner): Pro
       if (row.size !== facts.size || row.mtimeNs !== facts.mtimeNs || row.sha256 === undefined) continue;
       sha256 = row.sha256;
     }
-    if (row.uuid !== undefined && (await hasLeft(row, examiner)))
+    if (row.uuid !== undefined && (isRespelling(row.path, path, facts) || (await hasLeft(row, examiner))))
       return { movedFrom: row, sha256: row.sha256 ?? '' };
   }
   return sha256 === undefined ? undefined : { movedFrom: undefined, sha256 };
+}
+
+/**
+ * A file with a single name can't be at two paths: where the file system ignores case, it still answers to the old
+ * spelling after it was renamed to another one.
+ */
+function isRespelling(from: string, to: string, facts: FileFacts): boolean {
+  return (
+    (facts.links === 1 || facts.kind === 'directory') &&
+    parentOf(from) === parentOf(to) &&
+    foldName(nameOf(from)) === foldName(nameOf(to))
+  );
 }
 
 /** Moved to another file system, or copied and then deleted: the same contents, and the old path is gone. */

@@ -25,6 +25,8 @@ export class ProblemList {
   readonly #general = new Map<string, Problem>();
   #files = new Map<string, Map<string, Obstacle>>();
   #counts = new Map<string, number>();
+  /** Kinds of obstacles that the last full scan met. */
+  #earlier: ReadonlySet<string> = new Set();
 
   get current(): readonly Problem[] {
     const files = Array.from(this.#files, ([code, obstacles]): Problem => {
@@ -57,7 +59,7 @@ export class ProblemList {
     return true;
   }
 
-  /** @returns whether this kind of obstacle is news. */
+  /** @returns whether this kind of obstacle is news: not met since the last full scan but one. */
   addObstacle(obstacle: Obstacle): boolean {
     const known = this.#files.get(obstacle.code);
     if (known?.has(obstacle.path)) return false;
@@ -65,7 +67,7 @@ export class ProblemList {
     else if (known.size < MAX_PATHS) known.set(obstacle.path, obstacle);
     this.#counts.set(obstacle.code, (this.#counts.get(obstacle.code) ?? 0) + 1);
     this.#tell();
-    return known === undefined;
+    return known === undefined && !this.#earlier.has(obstacle.code);
   }
 
   /** The path can be synced now, or is gone. */
@@ -82,6 +84,7 @@ export class ProblemList {
 
   /** A full scan begins: what it does not meet again is over. */
   forgetObstacles(): void {
+    this.#earlier = new Set(this.#files.keys());
     if (this.#files.size === 0) return;
     this.#files = new Map();
     this.#counts = new Map();

@@ -5,7 +5,7 @@
  */
 
 import { describeError, errorCode } from '../base/errors.ts';
-import type { FileFacts, ListedEntry, ShareRoot } from '../platform/files.ts';
+import { type FileFacts, type ListedEntry, parentOf, type ShareRoot } from '../platform/files.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import { joinPath, nameRefusalOf } from './paths.ts';
 
@@ -43,9 +43,18 @@ export interface ScanResult {
 /** Milliseconds of work after which others get their turn. */
 const SLICE_MS = 8;
 
+/** Differences that are noted in one transaction: each is a write to the disk. */
+const FLUSH = 1_024;
+
 interface Directory {
   readonly path: string;
   readonly localPath: string;
+}
+
+interface Difference {
+  readonly path: string;
+  readonly facts: FileFacts;
+  readonly isKnown: boolean;
 }
 
 /**
@@ -63,6 +72,7 @@ class Scan {
   #differing = 0;
   #gone = 0;
   #sliceEnd = performance.now() + SLICE_MS;
+  #differences: Difference[] = [];
 
   constructor(options: ScanOptions) {
     this.#options = options;
@@ -78,17 +88,18 @@ class Scan {
       const open: Directory[] = [{ path, localPath }];
       for (let next = open.pop(); next !== undefined; next = open.pop()) await this.#directory(next, open);
     }
+    this.#flush();
     return { entries: this.#entries, differing: this.#differing, gone: this.#gone };
   }
 
   async #directory(directory: Directory, open: Directory[]): Promise<void> {
     const { root, index, signal, onDirectory, onObstacle, onProgress } = this.#options;
-    let known = 0;
+    let seen = 0;
     try {
       await onDirectory(directory.localPath);
       for await (const batch of root.list(directory.localPath)) {
         signal.throwIfAborted();
-        known += this.#compare(directory, batch, open);
+        seen += this.#compare(directory, batch, open);
         onProgress?.(this.#entries);
         await this.#breathe();
       }
@@ -102,10 +113,11 @@ class Scan {
       return;
     }
     // Names that the listing showed twice or that came meanwhile make this a hint, not a proof.
-    if (known < index.countChildren(directory.path)) await this.#findGone(directory.path);
+    if (seen < index.countChildren(directory.path) + this.#unwritten(directory.path))
+      await this.#findGone(directory.path);
   }
 
-  /** How many of the entries the index knows. */
+  /** How many of the entries the index knows, or will when the differences are written. */
   #compare(directory: Directory, batch: readonly ListedEntry[], open: Directory[]): number {
     const { index, isShallow } = this.#options;
     const entries = new Map<string, FileFacts>();
@@ -125,11 +137,15 @@ class Scan {
         open.push({ path, localPath: joinPath(directory.localPath, entry.name) });
     }
     const { known, differing } = index.compare(directory.path, entries);
-    if (differing.length > 0)
-      this.#mark(
-        differing.map(({ name, isKnown }) => [joinPath(directory.path, name), entries.get(name)!, isKnown]),
-      );
-    return known + unseen;
+    let added = 0;
+    for (const { name, isKnown } of differing) {
+      const facts = entries.get(name);
+      if (facts === undefined) continue;
+      this.#differences.push({ path: joinPath(directory.path, name), facts, isKnown });
+      if (!isKnown) added += 1;
+    }
+    if (this.#differences.length >= FLUSH) this.#flush();
+    return known + added + unseen;
   }
 
   /** Undefined for what is no file or directory, or has no name that can be synced. */
@@ -154,21 +170,36 @@ class Scan {
     return index.sharePath(directory.path, entry.name);
   }
 
-  #mark(differing: readonly [path: string, facts: FileFacts, isKnown: boolean][]): void {
+  #flush(): void {
     const { index, isJoining } = this.#options;
+    const differences = this.#differences;
+    if (differences.length === 0) return;
+    this.#differences = [];
     index.transaction(() => {
-      for (const [path, facts, isKnown] of differing) {
-        if (isKnown) index.setMark(path, 'examine');
+      for (const { path, facts, isKnown } of differences) {
+        // It may have been noted since it was listed.
+        if (isKnown || index.byPath(path) !== undefined) index.setMark(path, 'examine');
         else index.put(newRow(path, facts, isJoining), 'examine');
       }
     });
-    this.#differing += differing.length;
+    this.#differing += differences.length;
+  }
+
+  /** New children of the directory that the index will count once they are written. */
+  #unwritten(directory: string): number {
+    let count = 0;
+    for (let i = this.#differences.length - 1; i >= 0; i--) {
+      const { path, isKnown } = this.#differences[i]!;
+      if (parentOf(path) !== directory) break;
+      if (!isKnown && path !== '/') count += 1;
+    }
+    return count;
   }
 
   #compareRoot(facts: FileFacts): void {
     const row = this.#options.index.byPath('/');
     if (row === undefined || row.ino !== facts.ino || row.mode !== (facts.mode & 0o777))
-      this.#mark([['/', facts, row !== undefined]]);
+      this.#differences.push({ path: '/', facts, isKnown: row !== undefined });
   }
 
   /** Asks for every known child of the directory whether it is still there. */

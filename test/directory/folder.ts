@@ -1,7 +1,7 @@
 /** A real temporary folder with a detector on it. */
 
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../agent/base/clock.ts';
@@ -33,7 +33,6 @@ export interface Folder {
 export async function withFolder(body: (folder: Folder) => Promise<void>): Promise<void> {
   const top = mkdtempSync(join(tmpdir(), 'skylark-folder-'));
   const path = join(top, 'share');
-  const { mkdirSync } = await import('node:fs');
   mkdirSync(path);
   const sqlite = openSqlite(':memory:');
   const root = await openShareRoot(path);
@@ -91,11 +90,22 @@ export function onDisk(folder: Folder): string[] {
       const sha256 = createHash('sha256')
         .update(readFileSync(folder.at(path)))
         .digest('hex');
-      lines.push(line(path, mode, { size: stats.size, sha256, mtimeNs: stats.mtimeNs }));
+      lines.push(
+        line(path, mode, { size: stats.size, sha256, mtimeNs: asRecorded(folder, path, stats.mtimeNs) }),
+      );
     }
   };
   visit('/');
   return lines.sort();
+}
+
+/** The time in the record, if it differs by less than a file's time can be set to. */
+function asRecorded(folder: Folder, path: string, mtimeNs: bigint): bigint {
+  const record = folder.records.get(path);
+  const recorded = record === undefined ? undefined : decodeEntry(record.value).mtime;
+  if (recorded === undefined) return mtimeNs;
+  const apart = recorded - mtimeNs;
+  return -1_000n < apart && apart < 1_000n ? recorded : mtimeNs;
 }
 
 /** The same, as the records say it. */
