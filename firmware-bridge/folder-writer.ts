@@ -1,6 +1,6 @@
 /** The folder of a share, through the anchored and atomic file access that all of the agent uses. */
 
-import { internalError } from '../agent/base/errors.ts';
+import { environmentError, internalError } from '../agent/base/errors.ts';
 import type { FileFacts, ShareRoot, Temporary } from '../agent/platform/files.ts';
 import type { IncomingFile, PlacedFile, ShareFolder } from './share-folder.ts';
 
@@ -15,6 +15,8 @@ export interface FolderWriterOptions {
 }
 
 const READ_PIECE = 65_536;
+/** Left free for everything else on the disk. Bytes. */
+const RESERVE = 16n * 1024n * 1024n;
 
 export function openFolderWriter(options: FolderWriterOptions): ShareFolder {
   return new FolderWriter(options);
@@ -70,7 +72,12 @@ class FolderWriter implements ShareFolder {
     }
   }
 
-  async begin(): Promise<IncomingFile> {
+  async begin(size: number): Promise<IncomingFile> {
+    if ((await this.#root.freeSpace()) < BigInt(size) + RESERVE) {
+      throw environmentError('files.no_space', `there is no room for a file of ${size} bytes`, {
+        remedy: 'free some space',
+      });
+    }
     // Under one label, so that what a crash left behind is used up by the next file and never piles up.
     const temporary = await this.#root.openTemporary(this.#label, { resume: true });
     try {

@@ -150,7 +150,10 @@ export class Keeper {
       } catch (thrown) {
         if (signal.aborted) return;
         const error = asError(thrown);
-        if (this.#clock.monotonic() - began > LASTING) backoff.reset();
+        if (this.#clock.monotonic() - began > LASTING) {
+          backoff.reset();
+          this.#reported.clear();
+        }
         const pause = backoff.next();
         this.#state = { kind: 'waiting', error, until: this.#clock.monotonic() + pause };
         this.#report('line', 'the device is not there', { name: '', error });
@@ -173,11 +176,12 @@ export class Keeper {
       ...(random ? { random } : {}),
     });
     this.#device = device;
+    const { id, model, firmware } = device.facts;
+    // A line that comes and goes all the time is worth one line in the log.
+    const again = this.#facts?.id === id && this.#reported.size > 0;
+    log[again ? 'debug' : 'info']('a device is connected', { id, model, firmware });
     this.#facts = device.facts;
     this.#due = { files: true, clock: true, display: true };
-    this.#reported.clear();
-    const { id, model, firmware } = device.facts;
-    log.info('a device is connected', { id, model, firmware });
     this.#options.onEvent({ kind: 'connected', device: device.facts });
     const left = new AbortController();
     void device.lost.then((reason) => left.abort(reason));
@@ -241,7 +245,9 @@ export class Keeper {
 
   #noteProblems(problems: readonly Problem[]): void {
     this.#problems = problems;
-    if (problems.length === 0) this.#reported.clear();
+    if (problems.length === 0) {
+      for (const key of this.#reported) if (key.startsWith('file ')) this.#reported.delete(key);
+    }
     for (const problem of problems)
       this.#report('file', 'a file of the device could not be mirrored', problem);
   }

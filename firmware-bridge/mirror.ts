@@ -11,8 +11,8 @@ import { deviceError } from './device-error.ts';
 import { capability, type Device, type DeviceFile } from './drivers/driver.ts';
 import type { MemoryChange, MirroredFile, MirrorMemory } from './mirror-memory.ts';
 import { pathOfName } from './names.ts';
-import { Placement } from './placement.ts';
-import { Reception } from './reception.ts';
+import { type Place, Placement } from './placement.ts';
+import { type Arrived, Reception } from './reception.ts';
 import type { ShareFolder } from './share-folder.ts';
 
 /** What becomes of the share's file when the device's is deleted: kept, or deleted too. */
@@ -218,8 +218,7 @@ export class Mirror {
       await work();
     } catch (thrown) {
       const code = errorCode(thrown);
-      const fatal = GONE_WITH_THE_DEVICE.has(code) || code?.startsWith('share.') || code === 'files.no_space';
-      if (signal.aborted || fatal) throw thrown;
+      if (signal.aborted || GONE_WITH_THE_DEVICE.has(code) || code?.startsWith('share.')) throw thrown;
       problems.push({ name, error: asError(thrown) });
     }
   }
@@ -242,12 +241,23 @@ export class Mirror {
       return;
     }
     const earlier = known && known.name !== file.name ? await this.#rename(known, file.name) : known;
-    const placed = await this.#placement.place(arrived, earlier, this.#isTakenByOthers(known));
-    this.#reception.done();
+    const placed = await this.#place(arrived, earlier);
     const { key, version, name, size } = file;
     const { path, mtimeNs: placedMtimeNs, replaced } = placed;
     await this.#replace(known, { key, version, name, size, digest, path, placedMtimeNs }, vanished);
     if (!placed.adopted) this.#options.onEvent({ kind: 'file-arrived', name, path, size, replaced });
+  }
+
+  async #place(arrived: Arrived, earlier: MirroredFile | undefined): Promise<Place> {
+    try {
+      const placed = await this.#placement.place(arrived, earlier, this.#isTakenByOthers(earlier));
+      this.#reception.done();
+      return placed;
+    } catch (thrown) {
+      // Whatever was wrong with it (somebody may have removed the unfinished file), the next try begins anew.
+      await this.#reception.abandon();
+      throw thrown;
+    }
   }
 
   async #isUnchanged(

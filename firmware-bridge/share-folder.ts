@@ -13,7 +13,10 @@ export interface ShareFolder {
   look(path: string): Promise<PlacedFile | undefined>;
   /** The content of a file. */
   read(path: string): AsyncIterable<Uint8Array>;
-  /** Begins a file that nobody sees before it is committed. One at a time. `size` is what it is going to be. */
+  /**
+   * Begins a file of `size` bytes that nobody sees before it is committed. One at a time.
+   * @throws `files.no_space` when that can't fit.
+   */
   begin(size: number): Promise<IncomingFile>;
   /** Renames a file that is still as it was seen; replaces nothing. What it is afterwards. @throws `files.changed`, `files.exists`. */
   move(from: string, to: string, seen: PlacedFile): Promise<PlacedFile>;

@@ -48,7 +48,7 @@ class SkylinkDevice implements Device {
   readonly #ended = new AbortController();
   #opened: SkylinkHost | undefined;
   /** What was last heard of the device's state, by events or heartbeats. */
-  #known: Pick<State, 'boot' | 'counter' | 'presses' | 'battery'> | undefined;
+  #known: { counter: number; presses: number; battery: number } | undefined;
 
   constructor(options: DriverOptions) {
     this.#options = options;
@@ -224,17 +224,18 @@ class SkylinkDevice implements Device {
   /** Asks for the state and the events, and tells what has happened since the last time. */
   async #beat(signal: AbortSignal | undefined): Promise<State> {
     const state = await this.#host.subscribe(['files', 'button', 'battery', 'log'], signal);
-    const known = this.#known;
-    const restarted = state.boot !== this.#host.welcome.boot || state.epoch !== this.#host.welcome.epoch;
-    if (restarted) await this.#host.greetAgain(signal);
-    // Presses from before the first look were meant for somebody else; those since a restart are fresh.
-    const presses = known === undefined ? state.presses : restarted ? 0 : known.presses;
-    this.#known = { ...state, presses, counter: known?.counter ?? state.counter, battery: NO_BATTERY };
-    if (restarted) this.#tell({ kind: 'restarted' });
-    if (known === undefined || known.battery !== state.battery) this.#battery(state.battery);
-    this.#known = { ...this.#known, battery: state.battery };
+    const { boot, epoch } = this.#host.welcome;
+    if (state.boot !== boot || state.epoch !== epoch) {
+      await this.#host.greetAgain(signal);
+      // It counts presses from its start: those that it has counted now are fresh.
+      if (this.#known) this.#known.presses = 0;
+      this.#tell({ kind: 'restarted' });
+    }
+    // Presses from before the first look were meant for somebody else.
+    this.#known ??= { counter: state.counter, presses: state.presses, battery: NO_BATTERY };
+    this.#changed(state.counter);
     this.#pressed(state.presses);
-    if (restarted || state.counter !== this.#known.counter) this.#changed(state.counter);
+    this.#battery(state.battery);
     return state;
   }
 
@@ -250,20 +251,23 @@ class SkylinkDevice implements Device {
     if (kind === EVENT_KIND.battery) this.#battery(value);
   }
 
+  // The same is told by an event and by the next heartbeat; what is known tells them apart.
+
   #changed(counter: number): void {
-    if (this.#known) this.#known = { ...this.#known, counter };
+    if (this.#known === undefined || counter === this.#known.counter) return;
+    this.#known.counter = counter;
     this.#tell({ kind: 'files-changed' });
   }
 
-  /** The same press is told by an event and by the next heartbeat: the count tells them apart. */
   #pressed(presses: number): void {
     if (this.#known === undefined || presses === this.#known.presses) return;
-    this.#known = { ...this.#known, presses };
+    this.#known.presses = presses;
     this.#tell({ kind: 'button' });
   }
 
   #battery(percent: number): void {
-    if (this.#known) this.#known = { ...this.#known, battery: percent };
+    if (this.#known === undefined || percent === this.#known.battery) return;
+    this.#known.battery = percent;
     if (percent <= 100) this.#tell({ kind: 'battery', percent });
   }
 

@@ -143,7 +143,8 @@ class SimulatedPiano implements Endpoint {
   #presses = 0;
   #battery = NO_BATTERY;
   #recording = false;
-  #recorded = 0;
+  /** It is not new: its next recording has any number. */
+  #recorded: number;
   /** Its clock's lead over ours, milliseconds; undefined before it was set. */
   #clockLead: number | undefined;
   #display = '';
@@ -159,6 +160,7 @@ class SimulatedPiano implements Endpoint {
     this.#chance = seededRandom(seed ^ 0x5f3759df);
     this.#epoch = this.#number32();
     this.#boot = this.#number32();
+    this.#recorded = this.#chance.integer(0, 8_999);
     const frame = options.frame ?? 1024;
     let capabilities = Object.values(CAPABILITY).reduce<number>((all, bit) => all | bit, 0);
     for (const missing of options.without ?? []) capabilities &= ~CAPABILITY[missing];

@@ -16,6 +16,7 @@ const INBOX_LIMIT = 1_048_576;
 const MOST_ANSWERS = 20_000;
 /** A line that takes no bytes for so long is lost. Milliseconds. */
 const WRITE_PATIENCE = 10_000;
+const CLOSE_PATIENCE = 1_000;
 
 export interface LineCounters {
   readonly bytesIn: number;
@@ -126,9 +127,20 @@ export class Line {
     }
   }
 
+  /** Nothing on its way to a device is worth waiting for: a line that can't be flushed is let go of. Never rejects. */
   async close(): Promise<void> {
-    this.#fail(deviceError('device.lost', 'the line was closed'));
-    await this.#stream.close();
+    const reason = deviceError('device.lost', 'the line was closed');
+    this.#fail(reason);
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(CLOSE_PATIENCE, () => {
+        this.#stream.abort(reason);
+        resolve();
+      });
+      void this.#stream.close().finally(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   /** Lets go of the line at once. */

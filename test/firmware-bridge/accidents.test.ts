@@ -58,19 +58,19 @@ for (const direction of ['toHost', 'toDevice'] as const) {
   for (const accident of ['lose', 'double', 'flip'] as const satisfies readonly Accident[]) {
     test(`a byte ${direction} that meets the accident "${accident}", at every offset`, async () => {
       // Losing a byte is the worst of the three; the others are swept coarser.
-      const step = accident === 'lose' ? 1 : 3;
+      const step = accident === 'lose' ? 1 : 4;
       await sweep(direction, step, accident, (_, offset) => ({ tamper: accidentAt(offset, accident) }));
     });
   }
 
   test(`a cable pulled at every offset ${direction}`, async () => {
-    await sweep(direction, 3, 'pulled', (stage, offset) => ({
+    await sweep(direction, 5, 'pulled', (stage, offset) => ({
       tamper: onceAt(offset, () => stage.line?.cut()),
     }));
   });
 
   test(`a device that restarts at every offset ${direction}, on a line that stays`, async () => {
-    await sweep(direction, 3, 'restart', (stage, offset) => ({
+    await sweep(direction, 5, 'restart', (stage, offset) => ({
       tamper: onceAt(offset, () => {
         stage.piano.reset();
         if (stage.line) stage.piano.attach(stage.line.restarted());

@@ -110,3 +110,9 @@ test('a file follows its name, and never over another', async (t) => {
   writeFileSync(join(path, 'piano/c.mid'), 'there');
   await assert.rejects(writer.move('/sub/b.mid', '/c.mid', moved), { code: 'files.exists' });
 });
+
+test('a file that can not fit is refused before anything is written', async (t) => {
+  const { writer, path } = await place(t);
+  await assert.rejects(writer.begin(Number.MAX_SAFE_INTEGER), { code: 'files.no_space' });
+  assert.deepEqual(readdirSync(path), []);
+});

@@ -265,12 +265,24 @@ test('one file that fails does not keep the others, and is tried again', async (
   assert.equal(stage.folder.open, 0);
 });
 
-test('a full disk ends the pass, and the next one goes on', async () => {
+test('a file for which there is no room waits, the others come', async () => {
   const stage = new Stage();
   stage.piano.save('a.mid', content(1, 5_000));
+  stage.piano.save('b.mid', content(2, 50));
   stage.folder.failNext = { step: 'write', error: environmentError('files.no_space', 'full') };
-  await assert.rejects(stage.pass(), { code: 'files.no_space' });
+  const [problem] = await stage.pass();
+  assert.equal(errorCode(problem?.error), 'files.no_space');
   assert.equal(stage.folder.open, 0);
+  assert.deepEqual(stage.folder.paths(), ['/b.mid']);
+  await stage.settle();
+  stage.assertMirrored();
+});
+
+test('a share that is gone ends the pass, and the next one goes on', async () => {
+  const stage = new Stage();
+  stage.piano.save('a.mid', content(1, 5_000));
+  stage.folder.failNext = { step: 'begin', error: environmentError('share.root_missing', 'gone') };
+  await assert.rejects(stage.pass(), { code: 'share.root_missing' });
   await stage.settle();
   stage.assertMirrored();
 });

@@ -31,11 +31,8 @@ export function virtualClock(start = 1_790_000_000_000_000_000n): VirtualClock {
     return { cancel: () => void waiting.delete(entry) };
   };
 
-  /** Everything that can happen without time passing has happened after two turns of the event loop. */
-  const settle = async () => {
-    await turn();
-    await turn();
-  };
+  /** All microtasks have run after a turn of the event loop: everything that can happen without time passing. */
+  const settle = () => turn();
 
   const step = (): boolean => {
     let first: Waiting | undefined;

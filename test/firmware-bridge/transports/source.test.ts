@@ -74,7 +74,7 @@ test('any text is a source or the user’s mistake, and a source says the same w
         assert.ok(thrown instanceof SkylarkError && thrown.fault === 'user', String(thrown));
       }
     }),
-    { numRuns: 1000 },
+    { numRuns: 300 },
   );
 });
 
