@@ -39,6 +39,8 @@ const POLITE_MS = 500;
 const PREFERENCE_MS = 300;
 /** A place that failed is tried again when it is announced anew, but not more often than this. */
 const HEARD_AGAIN_MS = 5_000;
+/** A place that refused likewise, but hardly often enough to look like somebody who guesses. */
+const REFUSED_HEARD_AGAIN_MS = 300_000;
 /** A session that lasted this long had worked. */
 const WORKED_MS = 10_000;
 /** Reconnecting at once, yet not everybody in the same moment. */
@@ -228,8 +230,11 @@ export class DialPlan {
         break;
       case 'lan': {
         if (place.source === 'remembered') place.source = 'lan';
-        const rested = now - (place.lastDialledAt ?? -Infinity) >= HEARD_AGAIN_MS;
-        if (place.lastOutcome === 'failed' && rested) place.dueAt = Math.min(place.dueAt, now);
+        // Whoever refused and still announces the ID may have been paused, or only now have got its keys.
+        const rest = place.isRefused ? REFUSED_HEARD_AGAIN_MS : HEARD_AGAIN_MS;
+        const rested = now - (place.lastDialledAt ?? -Infinity) >= rest;
+        const failed = place.lastOutcome === 'failed' || place.isRefused;
+        if (failed && rested) place.dueAt = Math.min(place.dueAt, now);
         break;
       }
     }
