@@ -118,7 +118,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
     log,
   });
   const { pool, listen } = network;
-  if (configuration.listen === undefined && device.port !== listen.port) {
+  if ((configuration.listen?.port ?? 0) === 0 && device.port !== listen.port) {
     await state.update((value) => ({ ...value, device: { ...value.device, port: listen.port } }));
   }
   pool.onChange((change) => {

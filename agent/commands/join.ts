@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { parseEndpoint } from '../base/endpoint.ts';
 import { userError } from '../base/errors.ts';
 import { COMMANDS } from '../control/messages.ts';
 import { readSecret } from '../platform/secret-prompt.ts';
@@ -36,6 +37,7 @@ export default command({
     if ((options.username === undefined) === (given.code === '-')) {
       throw userError('usage.code', 'either a code, or - and --username, must be given');
     }
+    for (const peer of options.peer) parseEndpoint(peer);
     const { username } = options;
     const password = username === undefined ? undefined : await readSecret('password: ', signal);
     const { id, name, path, mode } = await withDaemon(context, (client) =>

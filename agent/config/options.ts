@@ -34,9 +34,9 @@ export const OPTIONS = {
   ),
 
   listen: endpoint({
-    text: 'Address and port for connections from other members of a club.',
+    text: 'Address and port for connections from other members of a club. Port 0: the one of the last run or, if that is taken, a free one.',
     default: undefined,
-    otherwise: 'a free port on all addresses, kept while the daemon runs',
+    otherwise: 'all addresses, and the port of the last run or, if that is taken, a free one',
     example: '"0.0.0.0:49221"',
   }),
 

@@ -107,8 +107,8 @@ export class TestAgent {
         const ready = /^.*"message":"ready".*$/m.exec(this.#log);
         if (ready === null) return;
         child.off('exit', onExit);
-        const { listen } = JSON.parse(ready[0]) as { listen: string };
-        this.listen = listen;
+        const { fields } = JSON.parse(ready[0]) as { fields: { listen: string } };
+        this.listen = fields.listen;
         resolve();
       });
     });
