@@ -6,7 +6,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Clock, systemClock } from '../../agent/base/clock.ts';
 import type { Detector } from '../../agent/directory/detect.ts';
+import type { Sqlite } from '../../agent/platform/sqlite.ts';
 import { type Folder, inRecords, onDisk, withFolder } from './folder.ts';
+import { databaseRecords, type PlainRecords, plainRecords } from './plain-records.ts';
 
 /**
  * Ten times as fast as time, so that waiting for quiet takes little of it, and a minute ahead of the file system, so that
@@ -91,7 +93,10 @@ function fill(folder: Folder): void {
     fs.writeFileSync(folder.at(path), path);
 }
 
-test('after any sequence of changes, at any pace, the records say what is on the disk', async () => {
+async function followsAnyOwner(
+  makeRecords: (sqlite: Sqlite) => PlainRecords,
+  numRuns: number,
+): Promise<void> {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), async (steps) => {
       await withFolder(async (folder) => {
@@ -123,10 +128,18 @@ test('after any sequence of changes, at any pace, the records say what is on the
         assert.deepEqual(['/', ...rows].sort(), folder.records.keys());
         for (const record of folder.records.live().values())
           assert.equal(folder.index.byUuid(record.uuid)?.path, record.key);
-      });
+      }, makeRecords);
     }),
-    { numRuns: Number(process.env.SKYLARK_RUNS ?? 60), endOnFailure: false },
+    { numRuns: Number(process.env.SKYLARK_RUNS ?? numRuns) },
   );
+}
+
+test('after any sequence of changes, at any pace, the records say what is on the disk', async () => {
+  await followsAnyOwner(plainRecords, 30);
+});
+
+test('the same with the database that clubs really have', async () => {
+  await followsAnyOwner(databaseRecords, 20);
 });
 
 test('what is watched arrives without any scan', async () => {
@@ -149,6 +162,6 @@ test('what is watched arrives without any scan', async () => {
         assert.deepEqual(inRecords(folder), onDisk(folder));
       });
     }),
-    { numRuns: Number(process.env.SKYLARK_RUNS ?? 40), endOnFailure: false },
+    { numRuns: Number(process.env.SKYLARK_RUNS ?? 20) },
   );
 });

@@ -30,7 +30,10 @@ export interface Folder {
 }
 
 /** Runs `body` with a new folder and removes everything afterwards. */
-export async function withFolder(body: (folder: Folder) => Promise<void>): Promise<void> {
+export async function withFolder(
+  body: (folder: Folder) => Promise<void>,
+  makeRecords: (sqlite: Sqlite) => PlainRecords = plainRecords,
+): Promise<void> {
   const top = mkdtempSync(join(tmpdir(), 'skylark-folder-'));
   const path = join(top, 'share');
   mkdirSync(path);
@@ -39,7 +42,7 @@ export async function withFolder(body: (folder: Folder) => Promise<void>): Promi
   const hashing = openHashing();
   const detectors: Detector[] = [];
   const index = openLocalIndex(sqlite, 'c1');
-  const records = plainRecords(sqlite);
+  const records = makeRecords(sqlite);
   const deviations: Folder['deviations'] = [];
   const folder: Folder = {
     path,

@@ -3,7 +3,10 @@
  * replication. Concurrent changes are resolved by taking the newer one.
  */
 
+import { systemClock } from '../../agent/base/clock.ts';
 import type { Json } from '../../agent/base/json.ts';
+import { silentLogger } from '../../agent/base/log.ts';
+import { openClubDatabase } from '../../agent/database/database.ts';
 import type { VectorClock } from '../../agent/directory/local-index.ts';
 import type {
   ChangeOptions,
@@ -28,6 +31,48 @@ export interface PlainRecords extends RecordStore {
   readonly changes: number;
   /** What was done here: `put /a`, `rename /a -> /b`, `remove /a`. */
   readonly history: string[];
+}
+
+/** The club's real database behind the same face. */
+export function databaseRecords(sqlite: Sqlite): PlainRecords {
+  const database = openClubDatabase({
+    sqlite,
+    club: 'c1',
+    self: '5'.repeat(32),
+    writable: true,
+    conflicts: { isConflictWorthy: () => true, conflictKey: (key, mark) => `${key}.CONFLICT.${mark}` },
+    clock: systemClock,
+    log: silentLogger,
+  });
+  const history: string[] = [];
+  const live = () => new Map(Array.from(database.iterate(), (record) => [record.key, record]));
+  return {
+    writable: true,
+    history,
+    get changes() {
+      return history.length;
+    },
+    live,
+    keys: () => [...live().keys()].sort(),
+    get: (key) => database.get(key),
+    getByUuid: (uuid) => database.getByUuid(uuid),
+    transaction: (work) => database.transaction(work),
+    put(key, value, options) {
+      history.push(`put ${key}`);
+      return database.put(key, value, options);
+    },
+    rename(uuid, key, options) {
+      history.push(`rename ${uuid} -> ${key}`);
+      return database.rename(uuid, key, options);
+    },
+    remove(uuid, options) {
+      history.push(`remove ${uuid}`);
+      return database.remove(uuid, options);
+    },
+    receive() {
+      throw new Error('what other peers do is shown elsewhere');
+    },
+  };
 }
 
 export function plainRecords(sqlite: Sqlite, self = '5'.repeat(32)): PlainRecords {
