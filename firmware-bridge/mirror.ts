@@ -8,6 +8,7 @@ import type { Clock } from '../agent/base/clock.ts';
 import { asError, errorCode, type SkylarkError } from '../agent/base/errors.ts';
 import type { Logger } from '../agent/base/log.ts';
 import { deviceError } from './device-error.ts';
+import { collectListing, Falls, Vanished } from './device-listing.ts';
 import { capability, type Device, type DeviceFile } from './drivers/driver.ts';
 import type { MemoryChange, MirroredFile, MirrorMemory } from './mirror-memory.ts';
 import { pathOfName } from './names.ts';
@@ -60,11 +61,7 @@ export interface MirrorProgress {
  * a few.
  */
 const MASS_DELETION = { part: 20, whole: 3 };
-const GONE_WITH_THE_DEVICE: ReadonlySet<string | undefined> = new Set([
-  'device.lost',
-  'device.silent',
-  'device.stuck',
-]);
+const GONE_WITH_THE_DEVICE: ReadonlySet<string | undefined> = new Set(['device.lost', 'device.silent']);
 
 export class Mirror {
   readonly #options: MirrorOptions;
@@ -77,6 +74,7 @@ export class Mirror {
   readonly #owners = new Map<string, string>();
   /** Keys of what is on the device, but not (yet) mirrored: still being written, or failed. */
   readonly #others = new Set<string>();
+  readonly #falls = new Falls();
   #bytes = 0;
 
   constructor(options: MirrorOptions) {
@@ -98,20 +96,25 @@ export class Mirror {
   /**
    * Brings the folder up to the device's present state.
    * @returns what could not be done; the next pass tries it again.
-   * @throws SkylarkError `device.lost`, `device.silent`, `device.stuck`: open the device anew, the next pass goes on where
-   *   this one stopped; or the signal's reason.
+   * @throws SkylarkError `device.*` when the device is gone or can't be listed: open it anew, the next pass goes on where
+   *   this one stopped; `share.*`; or the signal's reason.
    */
   async pass(device: Device, signal: AbortSignal): Promise<readonly Problem[]> {
     await this.#remember(device.facts.id);
     const listing = await this.#list(device, signal);
     const problems: Problem[] = [];
     const vanished = new Vanished([...listing.gone].flatMap((key) => this.#files.get(key) ?? []));
-    // First the one that had half arrived: any other would take its place.
-    const half = this.#reception.key;
-    listing.files.sort((a, b) => Number(b.key === half) - Number(a.key === half));
-    for (const file of listing.files) {
+    for (const file of this.#falls.inOrder(listing.files, this.#reception.key)) {
       if (file.complete) {
-        await this.#attempt(problems, file.name, signal, () => this.#settle(device, file, vanished, signal));
+        try {
+          await this.#attempt(problems, file.name, signal, () =>
+            this.#settle(device, file, vanished, signal),
+          );
+          this.#falls.forget(file.key);
+        } catch (thrown) {
+          this.#falls.note(file.key, this.#reception.progress?.offset ?? 0);
+          throw thrown;
+        }
       }
       if (this.#files.has(file.key)) this.#others.delete(file.key);
       else this.#others.add(file.key);
@@ -152,6 +155,7 @@ export class Mirror {
     this.#files.clear();
     this.#owners.clear();
     this.#others.clear();
+    this.#falls.clear();
     this.#bytes = 0;
     for (const file of remembered?.files ?? []) this.#put(file);
   }
@@ -188,7 +192,7 @@ export class Mirror {
   /** What changed, or everything if that does not add up. */
   async #list(device: Device, signal: AbortSignal) {
     if (this.#mark !== undefined) {
-      const changed = await collect(device, this.#mark, signal);
+      const changed = await collectListing(device, this.#mark, signal);
       const known = new Set([...this.#files.keys(), ...this.#others]);
       for (const file of changed.files) known.add(file.key);
       for (const key of changed.deleted) known.delete(key);
@@ -196,7 +200,7 @@ export class Mirror {
         return { ...changed, gone: changed.whole ? this.#unlisted(changed.files) : changed.deleted };
       }
     }
-    const all = await collect(device, undefined, signal);
+    const all = await collectListing(device, undefined, signal);
     this.#others.clear();
     return { ...all, gone: this.#unlisted(all.files) };
   }
@@ -343,36 +347,6 @@ export class Mirror {
     });
     problems.push({ name: '', error });
   }
-}
-
-/**
- * Files that are gone from the device, or seem to be: a device that numbers its files anew (a counter in RAM) shows old files
- * as new ones. By name and size a vanished one is supposed to be the same, and then compared.
- */
-class Vanished {
-  readonly files: Set<MirroredFile>;
-  readonly #byName: Map<string, MirroredFile>;
-
-  constructor(files: readonly MirroredFile[]) {
-    this.files = new Set(files);
-    this.#byName = new Map(files.map((file) => [file.name, file]));
-  }
-
-  same(listed: DeviceFile): MirroredFile | undefined {
-    const file = this.#byName.get(listed.name);
-    return file?.size === listed.size && this.files.has(file) ? file : undefined;
-  }
-}
-
-async function collect(device: Device, since: string | undefined, signal: AbortSignal) {
-  const files: DeviceFile[] = [];
-  const deleted = new Set<string>();
-  for await (const item of device.list(since, signal)) {
-    if (item.kind === 'file') files.push(item.file);
-    else if (item.kind === 'deleted') deleted.add(item.key);
-    else return { files, deleted, whole: item.whole, total: item.total, mark: item.mark };
-  }
-  throw deviceError('device.protocol', 'the listing has no end');
 }
 
 function sameMirrored(a: MirroredFile, b: MirroredFile): boolean {

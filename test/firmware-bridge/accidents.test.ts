@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../../firmware-bridge/simulator/random.ts';
+import { FrameDecoder } from '../../firmware-bridge/skylink/frame.ts';
+import { READ } from '../../firmware-bridge/skylink/messages.ts';
 import { type Accident, accidentAt, corrupting, type Tamper } from '../support/line.ts';
 import { content } from './conformance.ts';
 import { Stage } from './mirrored-piano.ts';
@@ -126,6 +128,30 @@ test('a long transfer goes on where the cable was pulled', async () => {
   stage.assertMirrored();
   total += line.carried.toHost;
   assert.ok(total < 215_000, `${total} bytes for 200,000`);
+});
+
+test('a file that makes the device fall does not keep the others', async () => {
+  const stage = new Stage();
+  const { id: bad } = stage.piano.save('bad.mid', content(1, 500));
+  stage.piano.save('good.mid', content(2, 500));
+  stage.piano.save('better.mid', content(3, 500));
+  const fallAtReading = (): Tamper => {
+    const decoder = new FrameDecoder();
+    return (bytes) => {
+      for (const { type, body } of decoder.push(bytes)) {
+        if (type === READ.type && READ.decode(body).id === bad) stage.line?.cut();
+      }
+      return bytes;
+    };
+  };
+  for (let i = 0; i < 4; i++) {
+    stage.plug({ toDevice: fallAtReading() });
+    await assert.rejects(stage.pass(), { code: 'device.lost' });
+  }
+  assert.deepEqual(stage.folder.paths(), ['/better.mid', '/good.mid']);
+  stage.plug({});
+  await stage.settle();
+  stage.assertMirrored();
 });
 
 test('with one byte in a thousand damaged everything arrives', async () => {
