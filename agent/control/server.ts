@@ -64,6 +64,9 @@ export interface ControlServer {
 /** Bytes in a line of a client. */
 const LONGEST_LINE = 1_048_576;
 const MAX_CLIENTS = 64;
+/** What is read of a client that is sent away. */
+const HANGING_UP_BYTES = 67_108_864;
+const HANGING_UP_MS = 5_000;
 /** A client that reads nothing for so long loses its place, milliseconds. */
 const STALLED_MS = 60_000;
 /** Running commands have this long to end when the server closes, milliseconds. */
@@ -171,9 +174,25 @@ class Client {
     } catch (thrown) {
       if (!(thrown instanceof SkylarkError && thrown.fault === 'peer')) throw thrown;
       await this.#send(notUnderstood(thrown.message));
-      // What follows in an endless line can't be told from the next command.
-      return thrown.code === 'line.too_long' ? null : undefined;
+      if (thrown.code !== 'line.too_long') return undefined;
+      // What follows can't be told from the next command.
+      await this.#hangUp();
+      return null;
     }
+  }
+
+  /** Ends the conversation with a client that still talks: reads on for a while, or it would not see the last answer. */
+  async #hangUp(): Promise<void> {
+    const abort = () => this.#stream.abort(environmentError('control.hung_up', 'the line was too long'));
+    const timer = systemClock.after(HANGING_UP_MS, abort);
+    await this.#stream.close();
+    for (let skipped = 0; skipped < HANGING_UP_BYTES; ) {
+      const bytes = await this.#stream.read().catch(() => null);
+      if (bytes === null) break;
+      skipped += bytes.length;
+    }
+    timer.cancel();
+    abort();
   }
 
   async #answer(json: JsonObject): Promise<JsonObject> {
