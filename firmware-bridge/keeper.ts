@@ -98,6 +98,8 @@ export class Keeper {
   #display: { readonly display: Display; readonly until: number } | undefined;
   #offered: DeviceFile[] = [];
   #lastPass = Number.NEGATIVE_INFINITY;
+  /** When the present device was opened; infinite before that. */
+  #openedAt = Number.POSITIVE_INFINITY;
   #due = { files: true, clock: true, display: true };
   #wake: (() => void) | undefined;
 
@@ -144,13 +146,13 @@ export class Keeper {
     const { signal } = this.#ending;
     const backoff = openBackoff(REOPEN, this.#options.random);
     while (!signal.aborted) {
-      const began = this.#clock.monotonic();
+      this.#openedAt = Number.POSITIVE_INFINITY;
       try {
         await this.#once(signal);
       } catch (thrown) {
         if (signal.aborted) return;
         const error = asError(thrown);
-        if (this.#clock.monotonic() - began > LASTING) {
+        if (this.#clock.monotonic() - this.#openedAt > LASTING) {
           backoff.reset();
           this.#reported.clear();
         }
@@ -176,6 +178,7 @@ export class Keeper {
       ...(random ? { random } : {}),
     });
     this.#device = device;
+    this.#openedAt = clock.monotonic();
     const { id, model, firmware } = device.facts;
     // A line that comes and goes all the time is worth one line in the log.
     const again = this.#facts?.id === id && this.#reported.size > 0;

@@ -47,6 +47,20 @@ test('a port that is away for a day is tried every few seconds and told once', a
   await clock.run(keeper.close());
 });
 
+test('a device that is silent for hours is greeted all the time and told once', async () => {
+  const { clock, powerOff, powerOn, keeper, entries, state } = keptPiano();
+  await clock.pass(1_000);
+  powerOff();
+  await clock.pass(4 * 3_600_000);
+  const warnings = entries.filter(({ level }) => level === 'warn');
+  assert.ok(warnings.length <= 2, warnings.map(({ message }) => message).join());
+  assert.ok(state.opened > 350);
+  powerOn();
+  await clock.pass(5_000);
+  assert.equal(keeper.status.state.kind, 'idle');
+  await clock.run(keeper.close());
+});
+
 test('a device that says all the time that something has changed is listed four times a second at most', async () => {
   const { clock, piano, keeper } = keptPiano();
   await clock.pass(1_000);
