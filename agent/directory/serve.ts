@@ -31,7 +31,7 @@ export interface Holdings {
 
 export interface ServerOptions {
   readonly send: (message: OutgoingMessage) => Promise<void>;
-  readonly root: Pick<ShareRoot, 'openFile'>;
+  readonly root: Pick<ShareRoot, 'openFile' | 'readSmall'>;
   readonly holdings: Holdings;
   readonly log: Logger;
   /** Told of bytes on their way out. */
@@ -72,9 +72,9 @@ export class ContentServer {
 
   /** Takes a request. Resolves when another one may be taken, usually at once. */
   async get({ sha256, range }: MessageOf<typeof messages.get>): Promise<void> {
-    const isSmall = range !== undefined && range[1] <= BigInt(SMALL);
-    const lane = isSmall ? this.#small : this.#large;
-    lane.waiting.add({ sha256, range });
+    const asked: Asked = { sha256, range };
+    const lane = isSmall(asked) ? this.#small : this.#large;
+    lane.waiting.add(asked);
     this.#advance(lane);
     while (this.#small.waiting.size + this.#large.waiting.size > MAX_WAITING && !this.#closed)
       await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
@@ -105,6 +105,7 @@ export class ContentServer {
   /** Never rejects: when sending fails, the session ends by itself, and us with it. */
   async #answer(asked: Asked): Promise<void> {
     try {
+      if (isSmall(asked) && (await this.#deliverSmall(asked))) return;
       const opened = await this.#open(asked.sha256);
       if (opened === undefined) return await this.#send({ json: notPresent(asked) });
       try {
@@ -119,6 +120,20 @@ export class ContentServer {
         reason: thrown instanceof Error ? thrown : String(thrown),
       });
     }
+  }
+
+  /** The whole of a small file at once; false if that is not what was asked for, or anything is unusual about it. */
+  async #deliverSmall(asked: Asked): Promise<boolean> {
+    const { sha256, range } = asked;
+    for (const held of this.#options.holdings.find(sha256)) {
+      if (range?.[0] !== 0n || range[1] !== held.known.size) return false;
+      const file = await this.#options.root.readSmall(held.localPath, SMALL).catch(() => undefined);
+      if (file === undefined || !sameFacts(file.facts, held.known)) return false;
+      this.#options.sent?.(file.bytes.length);
+      await this.#send({ json: encode(messages.data, { sha256, range }), payload: once(file.bytes) });
+      return true;
+    }
+    return false;
   }
 
   /** The first file that still is what it was when it was verified. */
@@ -203,6 +218,14 @@ function readChunk(file: OpenFile, position: bigint, end: bigint): Promise<Uint8
   const left = end - position;
   const chunk = new Uint8Array(left < BigInt(CHUNK) ? Number(left) : CHUNK);
   return file.read(chunk, position).then((filled) => chunk.subarray(0, filled));
+}
+
+function isSmall({ range }: Asked): boolean {
+  return range !== undefined && range[1] <= BigInt(SMALL);
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  yield bytes;
 }
 
 function notPresent({ sha256 }: Asked) {

@@ -39,6 +39,7 @@ import {
 } from './files-directories.ts';
 import { type ListedEntry, listDirectory } from './files-list.ts';
 import { checkUnchanged, existsError, isThere, renameWithoutReplacing } from './files-rename.ts';
+import { type SmallFile, SmallFileReader } from './files-small.ts';
 import { listTemporaries, openTemporary, type Temporary, type TemporaryOptions } from './files-temporary.ts';
 import { type DirectoryWatch, watchDirectory } from './files-watch.ts';
 
@@ -48,6 +49,7 @@ export { nameOf, parentOf } from './files-directories.ts';
 export type { ListedEntry } from './files-list.ts';
 export { foldName, isOwnName, STATE_FOLDER, TEMPORARY_SUFFIX } from './files-names.ts';
 export type { Expected } from './files-rename.ts';
+export type { SmallFile } from './files-small.ts';
 export type { CommitOptions, Temporary, TemporaryOptions } from './files-temporary.ts';
 export type { DirectoryWatch, WatchListener } from './files-watch.ts';
 export { onWatchOverflow } from './files-watch.ts';
@@ -99,6 +101,7 @@ export class ShareRoot {
   readonly path: string;
   readonly #directories: Directories;
   readonly #flusher = new DirectoryFlusher();
+  readonly #small = new SmallFileReader();
 
   constructor(path: string, clock: Clock) {
     this.path = path;
@@ -155,6 +158,11 @@ export class ShareRoot {
         await close(named);
       }
     });
+  }
+
+  /** Reads a regular file of at most `limit` bytes whole. @throws `files.too_big`, `files.changed`, as `openFile`. */
+  readSmall(path: string, limit: number): Promise<SmallFile> {
+    return this.#inParent(path, 'read', (target) => this.#small.read(target, path, limit));
   }
 
   /**
