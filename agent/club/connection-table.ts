@@ -89,19 +89,17 @@ export class ConnectionTable {
       case 'newer':
         return this.#replace(key, newcomer, first);
       case 'wait':
-        return this.#wait(key, newcomer, older, first ?? newcomer.messages.receive());
+        return this.#wait(key, newcomer, older, first);
     }
   }
 
   /** The peer shows which of its two connections it means: it closes the one, or speaks on the other. */
-  async #wait(
-    key: string,
-    newcomer: Newcomer,
-    older: Entry,
-    first: Promise<IncomingMessage | null>,
-  ): Promise<RunningSession> {
+  async #wait(key: string, newcomer: Newcomer, older: Entry, begun: OpeningMessage): Promise<RunningSession> {
     if (this.#waiting.has(key)) throw duplicate();
     this.#waiting.add(key);
+    const first = begun ?? newcomer.messages.receive();
+    // It may fail after the race, when nobody waits for it any more.
+    first.catch(() => {});
     const over = new AbortController();
     try {
       const said = await Promise.race([

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { fromUtf8, utf8 } from '../../agent/base/bytes.ts';
 import type { SkylarkError } from '../../agent/base/errors.ts';
 import type { ByteStream } from '../../agent/base/stream.ts';
 import { type Candidate, InstanceHistory, judgeDuplicate } from '../../agent/club/duplicates.ts';
 import { type VirtualClock, virtualClock } from '../support/virtual-clock.ts';
 import { MemoryNetwork } from './plain-channel.ts';
 import { Host } from './pool-setting.ts';
+import { framed, RawPeer } from './raw-peer.ts';
 
 const SECOND = 1_000;
 
@@ -218,6 +220,63 @@ test('a restarted peer takes the place of its former self at once, though nobody
     await clock.pass(5 * SECOND);
   }
   await clock.run(Promise.all([low.stop(), high.stop()]));
+});
+
+/** A member by hand, which introduces itself under a peer ID and says no more. */
+async function member(network: MemoryNetwork, to: Host, peer: string): Promise<RawPeer> {
+  const { keys } = to.club;
+  assert.ok(keys.level === 'read_write');
+  const stream = network.connect('10.0.0.9', to.address);
+  await stream.write(utf8(keys.readWrite.id + keys.readWrite.key.reveal()));
+  assert.equal(fromUtf8((await stream.read()) ?? new Uint8Array()), 'ok');
+  const raw = new RawPeer(stream);
+  await raw.hearOf('core.greeting');
+  await raw.say(framed(`{"type":"core.start","protocol":1,"extensions":["chat"],"peer":"${peer}"}`));
+  return raw;
+}
+
+const PEER = '5'.repeat(32);
+
+test('a peer that dialled twice decides which connection it means, by closing one or by speaking', async () => {
+  for (const choice of ['closes the second', 'speaks on the second', 'says nothing'] as const) {
+    const { clock, network, low, high } = await members();
+    const first = await clock.run(member(network, low, PEER));
+    await clock.pass(1);
+    const [older] = low.chat.sessions;
+    assert.ok(older !== undefined);
+    const second = await clock.run(member(network, low, PEER));
+    const third = await clock.run(member(network, low, PEER));
+    assert.equal(await clock.run(third.hear()), null, 'one undecided connection is enough');
+    await clock.pass(SECOND);
+    assert.deepEqual([...low.chat.sessions], [older]);
+    if (choice === 'closes the second') await second.stream.close();
+    if (choice === 'speaks on the second') await second.say(framed('{"type":"chat.text","text":"here"}'));
+    await clock.pass(choice === 'says nothing' ? 12 * SECOND : 1);
+    assert.equal(low.pool.connections().length, 1);
+    assert.equal([...low.chat.sessions][0] === older, choice === 'closes the second');
+    assert.equal(low.chat.received.length, choice === 'speaks on the second' ? 1 : 0);
+    first.stream.abort(new Error('over'));
+    second.stream.abort(new Error('over'));
+    await clock.run(Promise.all([low.stop(), high.stop()]));
+  }
+});
+
+test('a peer ID that changes during the introduction, or a share that is left, ends it', async () => {
+  for (const change of ['mint', 'leave', 'pause'] as const) {
+    const { clock, network, low, high } = await members();
+    // The start arrives at 2 s.
+    network.through = (stream) => slow(stream, clock, [1_000]);
+    const { club } = high;
+    const dialled = low.pool.dial(low.keyId(), high.address);
+    await clock.pass(1_500);
+    if (change === 'mint') await high.registry.mintPeer(club.id);
+    else if (change === 'leave') await high.registry.leave(club.id);
+    else await high.registry.configure(club.id, { paused: true });
+    await clock.run(dialled.then(({ ended }) => ended));
+    assert.deepEqual(high.pool.connections(), []);
+    assert.match(high.device.logText, /pool\.club_changed/);
+    await clock.run(Promise.all([low.stop(), high.stop()]));
+  }
 });
 
 test('of a read-only and a read-write connection to one peer the read-write one stays', async () => {

@@ -94,6 +94,18 @@ for (const role of ['server', 'client'] as const) {
   });
 }
 
+test('nothing goes on before the use of the code is written down', async () => {
+  const [a, b] = memoryStreamPair();
+  const written = Promise.withResolvers<void>();
+  const { purpose } = grantOf('read_write', { acknowledged: () => written.promise });
+  const giver = handshake(a, { role: 'server', self: who(ALICE), purpose });
+  await handshake(b, { role: 'client', self: who(BOB), purpose: join() });
+  const early = await Promise.race([giver, new Promise((resolve) => setImmediate(resolve, 'waiting'))]);
+  assert.equal(early, 'waiting');
+  written.resolve();
+  assert.equal((await giver).level, 'read_write');
+});
+
 test('the messages look as in the specification; the name may be missing or null', async () => {
   const [a, b] = memoryStreamPair();
   const raw = new RawPeer(a);

@@ -237,7 +237,9 @@ test('keys that cannot be written down are not acknowledged, and the same device
   assert.notEqual(alice.club.codes.list()[0]?.state, 'used');
   disk.failure = undefined;
   disk.cutAt = Number.POSITIVE_INFINITY;
+  const before = clock.monotonic();
   assert.equal((await clock.run(bob.join(access, [alice.address]))).level, 'read_write');
+  assert.ok(clock.monotonic() - before < 10 * SECOND, 'it goes by the peer ID that the code is bound to');
   await stop(alice, bob);
 });
 
