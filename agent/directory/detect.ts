@@ -4,8 +4,7 @@
  * from the index are noted as new versions of records, in one transaction with the index.
  */
 
-import type { Clock, Timer } from '../base/clock.ts';
-import { asError, errorCode } from '../base/errors.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { type FileFacts, isOwnName, nameOf, type ShareRoot, STATE_FOLDER } from '../platform/files.ts';
 import type { DebounceTimes } from './debounce.ts';
@@ -18,6 +17,7 @@ import { type Problem, ProblemList, type ProblemListener } from './problems.ts';
 import type { Recorded, Recorder, RecordStore } from './record-changes.ts';
 import { openRootGuard, type RootGuard } from './root-guard.ts';
 import { type ScanResult, scanTree } from './scan.ts';
+import { type ScanDepth, ScanSchedule } from './scan-schedule.ts';
 import { openSweeper, type Sweeper } from './sweep.ts';
 import { openTreeWatch, type TreeWatch } from './watch.ts';
 
@@ -37,6 +37,8 @@ export interface DetectorOptions {
   readonly times?: DebounceTimes;
   /** Most directories to watch, see `openTreeWatch`. */
   readonly watchLimit?: number;
+  /** Milliseconds between full scans of a folder that is watched. Default: an hour. */
+  readonly rescanPeriod?: number;
 }
 
 export interface DetectorProgress {
@@ -76,17 +78,10 @@ export interface Detector {
   close(): Promise<void>;
 }
 
-/** Milliseconds between two full scans when every directory is watched, and when not. */
-const PERIOD_WATCHED = 3_600_000;
-const PERIOD_UNWATCHED = 300_000;
-/** "Scanning overhead will be less than 10% of system load" (directory.md). */
-const PERIOD_FACTOR = 10;
 /** More changed paths than this are not remembered one by one. */
 const MAX_WAITING = 20_000;
-/** Milliseconds between a loss of events and the scan that makes up for it; at least twice as long as a scan takes. */
-const LOSS_WAIT = 1_000;
-const LOSS_FACTOR = 2;
 const CAPTURED = 'captured';
+const READ_ONLY = 'read_only';
 const STATE_PATH = `/${STATE_FOLDER}`;
 
 export function openDetector(options: DetectorOptions): Detector {
@@ -105,20 +100,13 @@ class FolderDetector implements Detector {
   readonly #watch: TreeWatch;
   readonly #sweeper: Sweeper;
   readonly #examination: Examination;
-  /** Scans to come: path of the share, and whether only what is directly in it. */
-  readonly #scans = new Map<string, 'shallow' | 'deep'>();
+  readonly #scans: ScanSchedule;
   /** Directories in which something changed that has no name. */
   readonly #uncertain = new Set<string>();
   #settleWaiters: (() => void)[] = [];
-  #scanning: Promise<void> | undefined;
   #scanned = 0;
-  #periodic: Timer | undefined;
-  /** Until the scan after a loss of events. */
-  #loss: Timer | undefined;
-  #lastScanMs = 0;
   #isPaused = false;
   #isJoining: boolean;
-  #hasScanned = false;
   #markReady: () => void = () => undefined;
 
   constructor(options: DetectorOptions) {
@@ -142,10 +130,21 @@ class FolderDetector implements Detector {
       onUncertain: (localPath) => this.#onUncertain(localPath),
       onLost: () => this.#onLost(),
     });
+    this.#scans = new ScanSchedule({
+      clock,
+      log,
+      signal,
+      scan: (path, depth) => this.#scan(path, depth),
+      isPaused: () => this.#isPaused,
+      checkRoot: () => this.#guard.check(),
+      isWatched: () => this.#watch.isComplete,
+      onFullScan: (when) => this.#onFullScan(when),
+      onEnd: () => this.#onScanEnd(),
+    });
     this.#sweeper = openSweeper({
       ...shared,
       recorder,
-      mayRun: async () => !this.#isPaused && this.#scanning === undefined && (await this.#guard.check()),
+      mayRun: async () => !this.#isPaused && !this.#scans.isRunning && (await this.#guard.check()),
       isHeld: (path) => this.#holds.keepBack(path),
       onPresent: (path) => this.#examination.hurry(path),
       onIdle: () => this.#checkSettled(),
@@ -166,7 +165,7 @@ class FolderDetector implements Detector {
       log,
       ...(times === undefined ? {} : { times }),
       mayRun: () => !this.#isPaused && !this.#guard.isHeld && !this.#isCapturing && !signal.aborted,
-      mayFeed: () => this.#scanning === undefined,
+      mayFeed: () => !this.#scans.isRunning,
       onNoted: (finding, result) => this.#onNoted(finding, result),
       onRootTrouble: () => void this.#guard.check(),
       onIdle: () => this.#checkSettled(),
@@ -177,7 +176,11 @@ class FolderDetector implements Detector {
     const { signal } = this.#options;
     if (signal?.aborted) void this.close();
     signal?.addEventListener('abort', () => void this.close(), { once: true });
-    this.#requestScan('/', 'deep');
+    const { index, records } = this.#options;
+    // What only lay beside the share belongs to it once we may write.
+    if (records.writable && index.setting(READ_ONLY) !== undefined) index.markUnrecorded();
+    index.setSetting(READ_ONLY, records.writable ? undefined : 'yes');
+    this.#scans.request('/', 'deep');
   }
 
   get isHeld(): boolean {
@@ -185,7 +188,7 @@ class FolderDetector implements Detector {
   }
 
   async rescan(path = '/'): Promise<void> {
-    this.#requestScan(path, 'deep');
+    this.#scans.request(path, 'deep');
     await this.settled();
   }
 
@@ -216,7 +219,7 @@ class FolderDetector implements Detector {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#runScans();
+    this.#scans.run();
     this.#examination.pump();
     this.#sweeper.noticed();
   }
@@ -228,7 +231,7 @@ class FolderDetector implements Detector {
 
   progress(): DetectorProgress {
     return {
-      isScanning: this.#scanning !== undefined,
+      isScanning: this.#scans.isRunning,
       scanned: this.#scanned,
       toExamine: this.#options.index.countMarked('examine'),
     };
@@ -244,14 +247,12 @@ class FolderDetector implements Detector {
 
   async close(): Promise<void> {
     this.#controller.abort();
-    this.#periodic?.cancel();
-    this.#loss?.cancel();
     this.#guard.close();
     this.#sweeper.close();
     this.#watch.close();
     this.#examination.close();
     this.#markReady();
-    await this.#scanning;
+    await this.#scans.close();
     await this.#examination.ended();
     this.#checkSettled();
   }
@@ -277,18 +278,14 @@ class FolderDetector implements Detector {
     this.#examination.touch(path);
   }
 
-  /** A scan, but not one after the other for as long as a storm of changes lasts. */
   #onLost(): void {
     this.#examination.forget();
-    this.#loss ??= this.#options.clock.after(Math.max(LOSS_WAIT, LOSS_FACTOR * this.#lastScanMs), () => {
-      this.#loss = undefined;
-      this.#requestScan('/', 'deep');
-    });
+    this.#scans.lost();
   }
 
   #onReturn(): void {
     this.#watch.remove('/');
-    this.#requestScan('/', 'deep');
+    this.#scans.request('/', 'deep');
   }
 
   #sharePath(localPath: string): string {
@@ -313,77 +310,31 @@ class FolderDetector implements Detector {
     if (finding.kind === 'directory') {
       const isOther = finding.row?.kind !== 'directory' || finding.row.ino !== finding.facts.ino;
       if (isOther) this.#watch.remove(localPath);
-      if (isOther || !this.#watch.has(localPath)) this.#requestScan(finding.path, 'deep');
+      if (isOther) this.#scans.request(finding.path, 'deep');
     }
+    // It was away for a moment, and what happens in it is not told any more.
+    const isDirectory =
+      finding.kind === 'directory' || (finding.kind === 'same' && finding.row.kind === 'directory');
+    if (isDirectory && !this.#watch.has(localPath)) this.#scans.request(finding.path, 'deep');
+    // What disappeared may have waited to see whether this is it.
+    if (finding.kind === 'file' && finding.row !== undefined && finding.row.uuid === undefined)
+      this.#sweepIfGone();
     // A directory that was placed from elsewhere is as the index says, but nobody has watched it yet.
     if (finding.kind === 'same' && finding.row.kind === 'directory' && !this.#watch.has(localPath))
-      this.#requestScan(finding.path, 'deep');
-    if (this.#uncertain.delete(finding.path)) this.#requestScan(finding.path, 'shallow');
+      this.#scans.request(finding.path, 'deep');
+    if (this.#uncertain.delete(finding.path)) this.#scans.request(finding.path, 'shallow');
   }
 
-  #requestScan(path: string, depth: 'shallow' | 'deep'): void {
-    if (this.#controller.signal.aborted) return;
-    if (this.#scans.get(path) !== 'deep') this.#scans.set(path, depth);
-    this.#runScans();
+  #sweepIfGone(): void {
+    if (this.#options.index.marked('gone', -1, 1).length > 0) this.#sweeper.noticed();
   }
 
-  #runScans(): void {
-    if (this.#scanning !== undefined || this.#isPaused || this.#scans.size === 0) return;
-    this.#scanning = this.#scanAll().finally(() => {
-      this.#scanning = undefined;
-      this.#scanned = 0;
-      if (this.#controller.signal.aborted) return;
-      // Before the examination, which may find nothing to do and say that all is done.
-      if (this.#options.index.marked('gone', -1, 1).length > 0) this.#sweeper.noticed();
-      this.#examination.feed();
-      this.#checkSettled();
-    });
-  }
-
-  async #scanAll(): Promise<void> {
-    const { log } = this.#options;
-    try {
-      if (!(await this.#guard.check())) {
-        // Its return asks for a full scan.
-        this.#scans.clear();
-        return;
-      }
-      while (this.#scans.size > 0 && !this.#isPaused) {
-        const [path, depth] = this.#scans.has('/') ? ['/', this.#scans.get('/')!] : [...this.#scans][0]!;
-        this.#scans.delete(path);
-        if (path === '/' && depth === 'deep') await this.#scanEverything();
-        else await this.#scan(path, depth === 'shallow');
-      }
-    } catch (thrown) {
-      if (this.#controller.signal.aborted) return;
-      this.#scans.clear();
-      if (errorCode(thrown)?.startsWith('share.')) await this.#guard.check();
-      else log.error('the folder could not be scanned', { error: asError(thrown) });
-      this.#scheduleNext(0);
-    }
-  }
-
-  async #scanEverything(): Promise<void> {
-    const { clock, index, log } = this.#options;
-    this.#scans.clear();
-    this.#problems.forgetObstacles();
-    const start = clock.monotonic();
-    const { entries, differing, gone } = await this.#scan('/', false);
-    const ms = clock.monotonic() - start;
-    log.debug('the folder was scanned', { entries, differing, gone, ms: Math.round(ms) });
-    if (this.#isCapturing) index.setSetting(CAPTURED, 'yes');
-    this.#hasScanned = true;
-    this.#lastScanMs = ms;
-    this.#markReady();
-    this.#scheduleNext(ms);
-  }
-
-  #scan(path: string, isShallow: boolean): Promise<ScanResult> {
+  #scan(path: string, depth: ScanDepth): Promise<ScanResult> {
     const { root, index, log } = this.#options;
     return scanTree(path, {
       root,
       index,
-      isShallow,
+      isShallow: depth === 'shallow',
       signal: this.#controller.signal,
       isJoining: this.#isCapturing,
       onDirectory: (localPath) => this.#watch.add(localPath),
@@ -397,12 +348,21 @@ class FolderDetector implements Detector {
     });
   }
 
-  #scheduleNext(lastMs: number): void {
-    const period = this.#watch.isComplete && this.#hasScanned ? PERIOD_WATCHED : PERIOD_UNWATCHED;
-    this.#periodic?.cancel();
-    this.#periodic = this.#options.clock.after(Math.max(period, PERIOD_FACTOR * lastMs), () =>
-      this.#requestScan('/', 'deep'),
-    );
+  #onFullScan(when: 'before' | 'after'): void {
+    if (when === 'before') {
+      this.#problems.forgetObstacles();
+      return;
+    }
+    if (this.#isCapturing) this.#options.index.setSetting(CAPTURED, 'yes');
+    this.#markReady();
+  }
+
+  #onScanEnd(): void {
+    this.#scanned = 0;
+    // Before the examination, which may find nothing to do and say that all is done.
+    this.#sweepIfGone();
+    this.#examination.feed();
+    this.#checkSettled();
   }
 
   #checkSettled(): void {
@@ -414,14 +374,10 @@ class FolderDetector implements Detector {
 
   #isSettled(): boolean {
     if (this.#controller.signal.aborted) return true;
-    if (this.#scanning !== undefined) return false;
+    if (this.#scans.isRunning) return false;
     if (this.#isPaused || this.#guard.isHeld) return true;
     return (
-      this.#scans.size === 0 &&
-      this.#loss === undefined &&
-      this.#examination.isIdle &&
-      !this.#sweeper.isBusy &&
-      !this.#holds.isKeepingBack
+      this.#scans.isIdle && this.#examination.isIdle && !this.#sweeper.isBusy && !this.#holds.isKeepingBack
     );
   }
 }

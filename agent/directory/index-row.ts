@@ -1,6 +1,6 @@
-/** What the local index says about one file or directory. */
+/** What the local index says about a file or directory, and what it can be asked. See local-index.ts. */
 
-import type { KnownFile } from '../platform/files.ts';
+import type { FileFacts, KnownFile } from '../platform/files.ts';
 
 export type VectorClock = ReadonlyMap<string, bigint>;
 
@@ -23,8 +23,11 @@ export interface IndexRow extends KnownFile {
   readonly localName: string | undefined;
 }
 
-/** What the detector still has to do about a row. Survives restarts. */
-export type Mark = 'none' | 'examine' | 'gone';
+/**
+ * What the detector still has to do about a row. Survives restarts. `blocked`: it could not be examined, and the next full
+ * scan tries again.
+ */
+export type Mark = 'none' | 'examine' | 'gone' | 'blocked';
 
 /** How a directory's listing compares with the index. */
 export interface Comparison {
@@ -39,4 +42,55 @@ export interface IndexTotals {
   readonly directories: number;
   /** Sum of the sizes of the files. */
   readonly bytes: bigint;
+}
+
+export interface LocalIndex {
+  byPath(path: string): IndexRow | undefined;
+  byUuid(uuid: string): IndexRow | undefined;
+  /** Files with these contents, at most `limit` (default 16). */
+  bySha256(sha256: string, limit?: number): IndexRow[];
+  /** At most 16: an inode has several names when there are hard links. */
+  byInode(ino: bigint): IndexRow[];
+  /** What lies directly in the directory, by name. May be changed while it is read. */
+  children(path: string): IterableIterator<IndexRow>;
+  /** What lies below the directory at any depth, parents before their children. May be changed while it is read. */
+  below(path: string): IterableIterator<IndexRow>;
+  /** Everything with `found` set, in the order of insertion. May be changed while it is read. */
+  found(): IterableIterator<IndexRow>;
+  /** Inserts, or replaces the row of the same path. Clears its mark unless one is given. */
+  put(row: IndexRow, mark?: Mark): void;
+  /** False if there was none. */
+  remove(path: string): boolean;
+  totals(): IndexTotals;
+
+  /** Where a path of the share lies on the disk. Both are equal unless a name on the way had to be replaced. */
+  localPath(path: string): string;
+  /** The path of the share that lies at `localName` in the directory `directory` (a path of the share). */
+  sharePath(directory: string, localName: string): string;
+
+  /** Compares what is directly in the directory, by the names in the share, with its rows. */
+  compare(directory: string, entries: ReadonlyMap<string, FileFacts>): Comparison;
+  /** How many rows stand directly in the directory. */
+  countChildren(directory: string): number;
+  setMark(path: string, mark: Mark): void;
+  /** Marks the directory and everything below it. */
+  markTree(path: string, mark: Mark): void;
+  /** Marks every file without a record that was not found at joining to be examined. */
+  markUnrecorded(): void;
+  /** At most `limit` rows with the mark, in the order of insertion, after the row `after`. */
+  marked(mark: Mark, after: number, limit: number): { readonly id: number; readonly row: IndexRow }[];
+  countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint };
+  /** How many files are marked as gone and do not lie under another name that is still to be examined. */
+  countLost(): number;
+  /** Whether the inode lies under another path that is still to be examined: the row may have moved there. */
+  mayHaveMoved(row: IndexRow): boolean;
+
+  /** A fact about the share that must survive a restart (the identity of its marker). */
+  setting(name: string): string | undefined;
+  setSetting(name: string, value: string | undefined): void;
+
+  /** Runs `work` in one durable transaction, which may be one that is already running. */
+  transaction<T>(work: () => T): T;
+  /** Forgets the share: all of its rows and settings. */
+  erase(): void;
 }

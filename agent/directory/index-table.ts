@@ -63,7 +63,7 @@ export const MIGRATIONS = [
 ];
 
 /** A mark's position is its number in the table. */
-export const MARKS: readonly Mark[] = ['none', 'examine', 'gone'];
+export const MARKS: readonly Mark[] = ['none', 'examine', 'gone', 'blocked'];
 
 /**
  * A whole row in one column: to Node, each column costs as much as finding the row. 64-bit numbers as text, since

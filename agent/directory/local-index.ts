@@ -10,7 +10,7 @@ import { fromHex } from '../base/bytes.ts';
 import { internalError } from '../base/errors.ts';
 import type { FileFacts } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
-import type { Comparison, IndexRow, IndexTotals, Mark } from './index-row.ts';
+import type { Comparison, IndexRow, IndexTotals, LocalIndex, Mark } from './index-row.ts';
 import {
   decodeRow,
   decodeStored,
@@ -27,56 +27,14 @@ import {
 } from './index-table.ts';
 import { joinPath } from './paths.ts';
 
-export type { Comparison, IndexRow, IndexTotals, Mark, VectorClock } from './index-row.ts';
-
-export interface LocalIndex {
-  byPath(path: string): IndexRow | undefined;
-  byUuid(uuid: string): IndexRow | undefined;
-  /** Files with these contents, at most `limit` (default 16). */
-  bySha256(sha256: string, limit?: number): IndexRow[];
-  /** At most 16: an inode has several names when there are hard links. */
-  byInode(ino: bigint): IndexRow[];
-  /** What lies directly in the directory, by name. May be changed while it is read. */
-  children(path: string): IterableIterator<IndexRow>;
-  /** What lies below the directory at any depth, parents before their children. May be changed while it is read. */
-  below(path: string): IterableIterator<IndexRow>;
-  /** Everything with `found` set, in the order of insertion. May be changed while it is read. */
-  found(): IterableIterator<IndexRow>;
-  /** Inserts, or replaces the row of the same path. Clears its mark unless one is given. */
-  put(row: IndexRow, mark?: Mark): void;
-  /** False if there was none. */
-  remove(path: string): boolean;
-  totals(): IndexTotals;
-
-  /** Where a path of the share lies on the disk. Both are equal unless a name on the way had to be replaced. */
-  localPath(path: string): string;
-  /** The path of the share that lies at `localName` in the directory `directory` (a path of the share). */
-  sharePath(directory: string, localName: string): string;
-
-  /** Compares what is directly in the directory, by the names in the share, with its rows. */
-  compare(directory: string, entries: ReadonlyMap<string, FileFacts>): Comparison;
-  /** How many rows stand directly in the directory. */
-  countChildren(directory: string): number;
-  setMark(path: string, mark: Mark): void;
-  /** Marks the directory and everything below it. */
-  markTree(path: string, mark: Mark): void;
-  /** At most `limit` rows with the mark, in the order of insertion, after the row `after`. */
-  marked(mark: Mark, after: number, limit: number): { readonly id: number; readonly row: IndexRow }[];
-  countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint };
-  /** How many files are marked as gone and do not lie under another name that is still to be examined. */
-  countLost(): number;
-  /** Whether the inode lies under another path that is still to be examined: the row may have moved there. */
-  mayHaveMoved(row: IndexRow): boolean;
-
-  /** A fact about the share that must survive a restart (the identity of its marker). */
-  setting(name: string): string | undefined;
-  setSetting(name: string, value: string | undefined): void;
-
-  /** Runs `work` in one durable transaction, which may be one that is already running. */
-  transaction<T>(work: () => T): T;
-  /** Forgets the share: all of its rows and settings. */
-  erase(): void;
-}
+export type {
+  Comparison,
+  IndexRow,
+  IndexTotals,
+  LocalIndex,
+  Mark,
+  VectorClock,
+} from './index-row.ts';
 
 /** Rows that are read at a time where the caller may change the table in between. */
 const PAGE = 256;
@@ -305,6 +263,14 @@ class SqliteIndex implements LocalIndex {
     });
   }
 
+  markUnrecorded(): void {
+    this.#sqlite
+      .prepare(
+        'UPDATE directory_file SET mark = ? WHERE share = ? AND uuid IS NULL AND found = 0 AND mark = 0',
+      )
+      .run(MARKS.indexOf('examine'), this.#share);
+  }
+
   marked(mark: Mark, after: number, limit: number): { readonly id: number; readonly row: IndexRow }[] {
     return this.#sqlite
       .prepare<PackedRow>(
@@ -329,9 +295,9 @@ class SqliteIndex implements LocalIndex {
       .prepare<{ count: bigint }>(
         `SELECT count(*) AS count FROM directory_file AS f
          WHERE share = ? AND mark = ? AND mark <> 0 AND directory = 0 AND NOT EXISTS (
-           SELECT 1 FROM directory_file AS t WHERE t.ino = f.ino AND t.share = f.share AND t.mark = ? AND t.uuid IS NULL)`,
+           SELECT 1 FROM directory_file AS t WHERE t.ino = f.ino AND t.share = f.share AND t.mark IN (?, ?) AND t.uuid IS NULL)`,
       )
-      .get(this.#share, MARKS.indexOf('gone'), MARKS.indexOf('examine'));
+      .get(this.#share, MARKS.indexOf('gone'), MARKS.indexOf('examine'), MARKS.indexOf('blocked'));
     return Number(row?.count ?? 0n);
   }
 
@@ -340,12 +306,13 @@ class SqliteIndex implements LocalIndex {
       this.#sqlite
         .prepare(
           `SELECT 1 FROM directory_file
-           WHERE ino = ? AND share = ? AND mark = ? AND uuid IS NULL AND directory = ? LIMIT 1`,
+           WHERE ino = ? AND share = ? AND mark IN (?, ?) AND uuid IS NULL AND directory = ? LIMIT 1`,
         )
         .get(
           BigInt.asIntN(64, row.ino),
           this.#share,
           MARKS.indexOf('examine'),
+          MARKS.indexOf('blocked'),
           row.kind === 'directory' ? 1 : 0,
         ) !== undefined
     );

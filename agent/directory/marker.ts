@@ -26,8 +26,8 @@ export async function checkMarker(root: ShareRoot, index: LocalIndex): Promise<v
   const expected = index.setting(SETTING);
   const there = await readMarker(root);
   if (expected === undefined) {
-    const id = there ?? (await writeMarker(root));
-    index.setSetting(SETTING, id);
+    const id = there ?? (await tryToMark(root));
+    if (id !== undefined) index.setSetting(SETTING, id);
     return;
   }
   if (there === undefined)
@@ -88,6 +88,17 @@ function decodeMarker(bytes: Uint8Array): string | undefined {
     return typeof id === 'string' && /^[0-9a-f]{32}$/.test(id) ? id : undefined;
   } catch (thrown) {
     if (thrown instanceof SkylarkError) return undefined;
+    throw thrown;
+  }
+}
+
+/** A folder that can only be read is shared all the same, known only by what is in it. */
+async function tryToMark(root: ShareRoot): Promise<string | undefined> {
+  try {
+    return await writeMarker(root);
+  } catch (thrown) {
+    const code = errorCode(thrown);
+    if (code === 'files.read_only' || code === 'files.not_permitted') return undefined;
     throw thrown;
   }
 }

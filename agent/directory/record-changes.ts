@@ -68,7 +68,10 @@ export function record(finding: Finding, recorder: Recorder): Recorded {
   switch (finding.kind) {
     case 'nothing':
     case 'restless':
+      return 'unchanged';
     case 'obstacle':
+      // The next full scan tries again.
+      recorder.index.setMark(finding.path, 'blocked');
       return 'unchanged';
     case 'same':
       if (!isStillThe(finding.row, recorder.index.byPath(finding.path))) return 'stale';

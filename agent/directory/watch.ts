@@ -24,6 +24,7 @@ export interface TreeWatchOptions {
 export interface TreeWatch {
   /** Watches the directory at a local path; watching it already is fine. Never throws: see `isComplete`. */
   add(path: string): Promise<void>;
+  /** Whether the directory was added, watched or not. */
   has(path: string): boolean;
   /** The directory, and everything below it, is no longer there. */
   remove(path: string): void;
@@ -93,7 +94,7 @@ class InotifyTree implements TreeWatch {
   }
 
   has(path: string): boolean {
-    return this.#watches.has(path);
+    return this.#watches.has(path) || this.#unwatched.has(path);
   }
 
   remove(path: string): void {

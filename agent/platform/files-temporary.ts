@@ -291,12 +291,24 @@ function copyContents(from: number, to: number): Promise<void> {
 async function finish(fd: number, parent: DirectoryHandle, options: CommitOptions): Promise<void> {
   const folder = fs.fstatSync(parent.fd);
   if ((folder.mode & S_ISGID) !== 0) inheritGroup(fd, folder.gid);
-  fs.fchmodSync(fd, options.mode & 0o777);
+  setMode(fd, options.mode & 0o777);
   if (options.mtimeNs !== undefined) {
     const time = utimesArgument(options.mtimeNs);
     fs.futimesSync(fd, time, time);
   }
   await fsync(fd);
+}
+
+/** FAT and its like keep no modes, or not this one: the file is worth more than its mode. */
+const NO_MODES: ReadonlySet<string | undefined> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+function setMode(fd: number, mode: number): void {
+  try {
+    fs.fchmodSync(fd, mode);
+  } catch (thrown) {
+    // It is our own file: nobody could forbid it.
+    if (!NO_MODES.has(errorCode(thrown))) throw thrown;
+  }
 }
 
 /** A set-group-id folder gives its group to what is made in it; ours is made elsewhere. */

@@ -35,14 +35,16 @@ export function onWatchOverflow(listener: () => void): () => void {
 /** @throws SkylarkError `files.too_many_watches`, other `files.*`. */
 export function watchDirectory(handle: DirectoryHandle, listener: WatchListener): DirectoryWatch {
   try {
+    const ownName = String(handle.fd);
     // Through the open handle, so that the watch is on the directory that was walked to. It stays when that closes.
     const watcher = fs.watch(
       `/proc/self/fd/${handle.fd}`,
       { persistent: false, encoding: 'latin1' },
       (_event, bytes) => {
         countEvent();
-        // What happens to the directory itself comes under the name it was opened by: our descriptor's number.
-        listener(bytes === null ? undefined : decodeName(bytes));
+        // What happens to the directory itself comes under the name it was opened by.
+        const isItself = bytes === null || bytes === ownName;
+        listener(isItself ? undefined : decodeName(bytes));
       },
     );
     watcher.on('error', () => listener(undefined));
