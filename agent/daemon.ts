@@ -96,6 +96,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       registry,
       sqlite,
       hashing,
+      rescanPeriod: configuration['directory.rescan_period'],
       clock,
       log,
       onShareEvent: (club, event) => publishAll(events, shareEvents(club, event)),
@@ -139,6 +140,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
     stop: stop.resolve,
     bridge: () => bridge,
     signal: scope.signal,
+    clock,
     log,
     status: {
       registry,

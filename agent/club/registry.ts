@@ -3,6 +3,7 @@
 import { fromHex } from '../base/bytes.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { asError, environmentError, userError } from '../base/errors.ts';
+import type { Json } from '../base/json.ts';
 import { type Logger, Secret } from '../base/log.ts';
 import type { Rsa } from '../crypto/rsa.ts';
 import type { Section } from '../platform/state-file.ts';
@@ -53,6 +54,7 @@ export interface ShareFolder {
   readonly name: string;
   /** Absolute path. */
   readonly folder: string;
+  readonly settings?: ReadonlyMap<string, Json>;
 }
 
 export interface MetPeer {
@@ -190,7 +192,7 @@ class StoredRegistry implements Registry {
         keys: stored,
         codes: [],
         peers: [],
-        settings: new Map(),
+        settings: share.settings ?? new Map(),
       };
       return { ...state, clubs: [...state.clubs, club] };
     });

@@ -2,8 +2,10 @@
 
 import type { Bridge } from '../../firmware-bridge/index.ts';
 import { compareBytes, utf8 } from '../base/bytes.ts';
+import { type Clock, sleep } from '../base/clock.ts';
+import { parseEndpoint } from '../base/endpoint.ts';
 import { EXIT, environmentError, userError } from '../base/errors.ts';
-import type { Json } from '../base/json.ts';
+import { canonicalJson, type Json } from '../base/json.ts';
 import { type Logger, Secret } from '../base/log.ts';
 import { formatTimestamp } from '../base/timestamp.ts';
 import { accessCodeUrl, accessOfCode, accessOfCredentials, parseAccessCode } from '../club/access-code.ts';
@@ -12,7 +14,7 @@ import type { CodeInfo } from '../club/code-book.ts';
 import type { DeviceState } from '../club/device-state.ts';
 import type { Registry } from '../club/registry.ts';
 import type { AccessLevel } from '../club/session.ts';
-import type { ConfigurationFile } from '../config/load.ts';
+import { type ConfigurationFile, loadConfiguration } from '../config/load.ts';
 import type { Configuration } from '../config/options.ts';
 import type { EventFeed } from '../control/event-feed.ts';
 import { findShare, onlyShare } from '../control/find-share.ts';
@@ -23,7 +25,7 @@ import { sha256 } from '../crypto/hash.ts';
 import type { ListedFile as DirectoryFile } from '../directory/listing.ts';
 import { makeFolder } from '../platform/folders.ts';
 import type { Section } from '../platform/state-file.ts';
-import type { Network } from './network.ts';
+import { GIVEN_ADDRESSES, type Network } from './network.ts';
 import type { OpenShare, Shares } from './shares.ts';
 import { deviceStatus, type StatusSources, shareStatus, statusDocument } from './status-document.ts';
 import { configurationJson, storedOptionsFile } from './stored-options.ts';
@@ -41,11 +43,14 @@ export interface AgentOptions {
   readonly stop: () => void;
   /** Aborted when the daemon ends. */
   readonly signal: AbortSignal;
+  readonly clock: Clock;
   readonly log: Logger;
 }
 
 /** A join is given up after this long unless it was said otherwise, seconds. */
 const JOIN_S = 60;
+/** A joined folder that takes longer to list is listed in the background, milliseconds. */
+const LISTING_MS = 30_000;
 const PAGE = 1_000;
 
 export function openAgent(options: AgentOptions): ControlledAgent {
@@ -126,19 +131,25 @@ export function openAgent(options: AgentOptions): ControlledAgent {
     const access = accessOf(request);
     const folder = await folderFor(request.path);
     const name = nameFor(request.name, folder);
+    const peers = request.peers ?? [];
+    for (const peer of peers) parseEndpoint(peer);
     const timeout = AbortSignal.timeout((request.timeoutS ?? JOIN_S) * 1_000);
     const club = await network.pool.join({
       access,
-      addresses: request.peers ?? [],
+      addresses: peers,
       signal: AbortSignal.any([options.signal, timeout]),
       adopt: async (keys, peer) => {
-        const adopted = await registry.adopt(keys, peer, { name, folder });
+        const settings = new Map([[GIVEN_ADDRESSES, peers]]);
+        const adopted = await registry.adopt(keys, peer, { name, folder, settings });
         await shares.open(adopted);
         return adopted;
       },
       onFailure: (address, why) =>
         options.log.info('joining: a peer was tried in vain', { address, error: why }),
     });
+    // What is put into the folder after the answer is a change; before, it was found there.
+    const listed = shares.get(club.id)?.share.listed();
+    await Promise.race([listed, sleep(options.clock, LISTING_MS, options.signal)]);
     events.publish({ event: 'joined', share: club.id });
     return club;
   }
@@ -162,7 +173,20 @@ export function openAgent(options: AgentOptions): ControlledAgent {
   async function setOptions(changes: ReadonlyMap<string, Json>): Promise<void> {
     const stored = new Map([...state.value.device.options, ...changes]);
     // Refuses what is unknown or wrong, and says so, before anything is kept.
-    configure(storedOptionsFile(stored));
+    const file = storedOptionsFile(stored);
+    const alone = configurationJson(loadConfiguration({ files: [file] }));
+    const effective = configurationJson(configure(file));
+    for (const key of changes.keys()) {
+      if (canonicalJson(effective.get(key) ?? null) === canonicalJson(alone.get(key) ?? null)) continue;
+      throw userError(
+        'config.overruled',
+        `${key} is set on the command line or in the environment of the daemon`,
+        {
+          remedy: 'change it there',
+          exitCode: EXIT.configuration,
+        },
+      );
+    }
     await state.update((value) => ({ ...value, device: { ...value.device, options: stored } }));
   }
   const currentOptions = () => configurationJson(configure(storedOptionsFile(state.value.device.options)));

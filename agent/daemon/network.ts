@@ -3,8 +3,10 @@
 import type { Clock } from '../base/clock.ts';
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../base/endpoint.ts';
 import { asError, describeError, errorCode } from '../base/errors.ts';
+import type { Json } from '../base/json.ts';
 import type { Logger } from '../base/log.ts';
 import type { Scope } from '../base/scope.ts';
+import type { Club } from '../club/club.ts';
 import { openGuessLimiter } from '../club/guessing.ts';
 import { openPool, type Pool } from '../club/pool.ts';
 import { randomId } from '../club/random.ts';
@@ -14,6 +16,7 @@ import { DATABASE } from '../database/messages.ts';
 import { DIRECTORY } from '../directory/messages.ts';
 import type { DialTarget } from '../discovery/dialler.ts';
 import { type Discovery, openDiscovery } from '../discovery/discovery.ts';
+import type { ManualAddress } from '../discovery/manual.ts';
 import type { DialOutcome } from '../discovery/place-table.ts';
 import type { SoughtId } from '../discovery/source.ts';
 import { connectTcp, type Listener, listenTcp } from '../platform/net.ts';
@@ -79,6 +82,7 @@ export async function openNetwork(scope: Scope, options: NetworkOptions): Promis
     }),
   );
   const announce = () => {
+    discovery.setAddresses(registry.list().flatMap(givenAddresses));
     const versions = configuration['security.channel_versions'];
     discovery.announce({
       listen: listener,
@@ -130,6 +134,17 @@ function sought(
   const club = resolved?.club.id ?? id;
   const preference = resolved?.kind === 'member' ? PREFERENCE[resolved.level] : PREFERENCE.code;
   return { id, peer, establish, club, preference };
+}
+
+/** Where members can be reached by the word of whoever joined here: kept with the club. */
+export const GIVEN_ADDRESSES = 'addresses';
+
+function givenAddresses({ id, settings }: Club): ManualAddress[] {
+  const given = settings.get(GIVEN_ADDRESSES);
+  if (!Array.isArray(given)) return [];
+  return given.flatMap((address: Json) =>
+    typeof address === 'string' ? [{ club: id, address: parseEndpoint(address) }] : [],
+  );
 }
 
 /** Codes that mean that somebody is there who is not the one we look for. */

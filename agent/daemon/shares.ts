@@ -28,6 +28,8 @@ export interface SharesOptions {
   readonly registry: Registry;
   readonly sqlite: Sqlite;
   readonly hashing: Hashing;
+  /** Milliseconds. */
+  readonly rescanPeriod: number;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onShareEvent: (club: Club, event: ShareEvent) => void;
@@ -121,7 +123,7 @@ export class Shares {
   }
 
   async #openShare(club: Club): Promise<OpenShare> {
-    const { sqlite, hashing, clock, log, registry, onShareEvent, onRecords } = this.#options;
+    const { sqlite, hashing, rescanPeriod, clock, log, registry, onShareEvent, onRecords } = this.#options;
     const scoped = log.child('share', { share: club.name });
     const database = openClubDatabase({
       sqlite,
@@ -153,6 +155,7 @@ export class Shares {
         clock,
         log: scoped,
         isJoining: club.joined,
+        rescanPeriod,
       });
       share.on((event) => onShareEvent(club, event));
       database.onCommit((changes) => onRecords(club, changes));

@@ -47,6 +47,8 @@ export interface ShareOptions {
   readonly isJoining?: boolean;
   readonly archive?: ArchiveLimits;
   readonly debounce?: DebounceTimes;
+  /** Milliseconds between full scans while everything is watched. */
+  readonly rescanPeriod?: number;
 }
 
 const PRUNE_MS = 3_600_000;
@@ -209,6 +211,14 @@ export class Share {
     await this.#detector?.rescan(path);
   }
 
+  /**
+   * Resolves when the folder has been listed for the first time since the opening: what is put into it from then on is
+   * its owner's change, also while joining. Not before a missing folder is back.
+   */
+  async listed(): Promise<void> {
+    await this.#detector?.ready;
+  }
+
   /** Resolves when nothing is being looked at or placed; contents may still be missing. */
   async settled(): Promise<void> {
     await this.#detector?.settled();
@@ -268,7 +278,7 @@ export class Share {
   }
 
   #startDetector(): void {
-    const { database, hashing, clock, log, debounce } = this.#options;
+    const { database, hashing, clock, log, debounce, rescanPeriod } = this.#options;
     const isJoiningNow = isJoining(this.#parts.index);
     const detector = openDetector({
       root: this.#root,
@@ -284,6 +294,7 @@ export class Share {
         setImmediate(() => void this.#parts.placer.putRight(row, now).then(() => this.#wake()));
       },
       ...(debounce === undefined ? {} : { times: debounce }),
+      ...(rescanPeriod === undefined ? {} : { rescanPeriod }),
     });
     this.#detector = detector;
     void detector.ready.then(() => {

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, realpath, stat } from 'node:fs/promises';
 import { homedir, hostname, tmpdir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { asError, EXIT, environmentError, errorCode, userError } from '../base/errors.ts';
 import type { Environment } from './process.ts';
 
@@ -57,7 +57,7 @@ export function readTextFile(path: string): string | undefined {
 export async function makeFolder(path: string): Promise<string> {
   if (!isAbsolute(path)) throw userError('folder.relative', 'the path of a folder must begin with a slash');
   try {
-    await mkdir(path, { recursive: true });
+    await makePath(path);
     if (!(await stat(path)).isDirectory()) throw userError('folder.not_a_folder', `${path} is not a folder`);
     return await realpath(path);
   } catch (cause) {
@@ -70,6 +70,20 @@ export async function makeFolder(path: string): Promise<string> {
       exitCode: EXIT.cannotCreate,
       cause,
     });
+  }
+}
+
+/** One folder after the other: Node's own way never ends where the parent is there and says that it is not (`/proc/x/y`). */
+async function makePath(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code === 'EEXIST') return;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || parent === path) throw cause;
+    await makePath(parent);
+    await mkdir(path);
   }
 }
 

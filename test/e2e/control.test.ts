@@ -98,12 +98,16 @@ peerTest(
     ]);
     assert.deepEqual(removed, {});
     assert.deepEqual(after!.shares, {});
-    const [, set, got] = await socat(socket, [
-      { type: 'set_config_value', key: 'name', value: 'Music room' },
-      { type: 'get_config_value', key: 'name' },
+    const [, set, got, wrong, overruled] = await socat(socket, [
+      { type: 'set_config_value', key: 'security.guesses_per_hour', value: 5 },
+      { type: 'get_config_value', key: 'security.guesses_per_hour' },
+      { type: 'set_config', config: { 'security.guesses_per_hour': 'many' } },
+      { type: 'set_config_value', key: 'name', value: 'given on the command line in this test' },
     ]);
     assert.deepEqual(set, {});
-    assert.equal(got!.value, 'Music room');
+    assert.equal(got!.value, 5);
+    assert.equal(wrong!.error, 'config.wrong_value');
+    assert.equal(overruled!.error, 'config.overruled');
     const [, stopped] = await socat(socket, [{ type: 'stop' }]);
     assert.deepEqual(stopped, {});
   },

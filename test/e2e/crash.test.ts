@@ -32,7 +32,10 @@ function revisions(agent: TestAgent): Map<string, string> {
   const database = new DatabaseSync(join(agent.state, 'records.db'), { readOnly: true });
   try {
     const rows = database
-      .prepare('SELECT last_updated_by AS author, CAST(last_updated_rev AS TEXT) AS rev, uuid FROM records')
+      .prepare(
+        `SELECT hex(peer) AS author, CAST(revision AS TEXT) AS rev, hex(uuid) AS uuid
+         FROM database_record JOIN database_peer ON database_peer.id = author`,
+      )
       .all();
     return new Map(rows.map(({ author, rev, uuid }) => [`${author}/${rev}`, String(uuid)]));
   } finally {
