@@ -67,7 +67,7 @@ test('links, pipes and folders are refused, and a moved folder is walked to anew
         ),
         ['files.absent', 'files.symlink', 'files.not_a_file', 'files.not_a_file', 'files.absent', 'first'],
       );
-      for (const path of ['/../share/a/b/f', '/a/./b/f', '//a'])
+      for (const path of ['/../share/a/b/f', '/a/./b/f', '//a/b/f'])
         assert.match(outcome(directories, path), /^files\.(name_unsafe|absent)$/);
       fs.renameSync(at('/a'), at('/old'));
       assert.equal(outcome(directories, '/a/b/f'), 'files.absent');
