@@ -85,10 +85,14 @@ export class Shares {
     return entry?.kind === 'failed' ? entry.error : undefined;
   }
 
-  /** For sessions: records first, since contents are about records. */
+  /**
+   * For sessions: records first, since contents are about records.
+   * @throws SkylarkError (environment) `share.not_open`: a session without them would last and do nothing.
+   */
   extensions(club: Club): readonly Extension[] {
     const open = this.get(club.id);
-    return open === undefined ? [] : [open.replication, open.share.extension];
+    if (open === undefined) throw environmentError('share.not_open', `the share ${club.name} is not open yet`);
+    return [open.replication, open.share.extension];
   }
 
   async close(): Promise<void> {
