@@ -47,10 +47,14 @@ export function receive(current: Known | undefined, incoming: Version): Receptio
   const currentFirst = isBefore(version.vectorClock, incoming.vectorClock);
   // Equal clocks are two makers of one derived version, or one peer ID used by two machines: only then is there a loser.
   const equal = incomingFirst && currentFirst;
-  if (!equal && isBefore(incoming.vectorClock, current.seen)) return { kind: 'ignored', seen };
-  if (!equal && currentFirst) return { kind: 'replaced', seen };
+  if (incomingFirst && !equal) return { kind: 'ignored', seen };
+  const isKnown = isBefore(incoming.vectorClock, current.seen);
+  if (currentFirst && !isKnown) return { kind: 'replaced', seen };
 
   const wins = compareVersions(incoming, version) > 0;
+  // It has lost before. Unless it is larger: then a twin of it has lost, the same derived version by another maker.
+  if (isKnown && !equal && !wins) return { kind: 'ignored', seen };
+  if (currentFirst && !equal) return { kind: 'replaced', seen };
   const [winner, loser] = wins ? [incoming, version] : [version, incoming];
   const winnerKnows = wins ? incoming.vectorClock : current.seen;
   const lost = equal

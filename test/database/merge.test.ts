@@ -357,6 +357,33 @@ test('what gives way to another record of its key comes back if it was changed m
   }
 });
 
+test('the same deletion by another maker wins where its twin has lost already', () => {
+  const [a, b, c] = PEERS;
+  const loser = version();
+  const by = (peer: string): Version => ({
+    ...displacement(loser),
+    lastUpdatedBy: peer,
+    lastUpdatedRev: 1n,
+  });
+  // Somebody changed it in the very nanosecond of the displacement, and is between both makers in the order.
+  const edited = version({
+    value: 'edited',
+    lastUpdatedBy: b!,
+    updateTime: by(a!).updateTime,
+    vectorClock: new Map([...loser.vectorClock, [b!, 1n]]),
+  });
+  const results = fc.sample(fc.shuffledSubarray([loser, by(a!), edited, by(c!)], { minLength: 4 }), 24);
+  for (const order of results) {
+    const replica = new Replica();
+    for (const each of order) replica.receive(each);
+    assert.equal(replica.known?.version.lastUpdatedBy, c);
+    assert.deepEqual(
+      replica.lost.map(({ value }) => value),
+      ['edited'],
+    );
+  }
+});
+
 test('of two records with one key the order is total', () => {
   const one = version();
   const other = version({ uuid: '1'.repeat(32) });
