@@ -172,22 +172,40 @@ export async function agentsFor(t: TestContext, ...options: readonly AgentOption
   return agents;
 }
 
-/** `first` shares a folder, `second` joins it by code. Returns both folders. */
-export async function joined(
+export interface ShareWish {
+  readonly share?: string;
+  readonly mode?: string;
+}
+
+/** `first` shares a folder, `second` joins it by code at the address of `first`. Returns both folders. */
+export function joined(first: TestAgent, second: TestAgent, wish: ShareWish = {}): Promise<[string, string]> {
+  return joinWith(first, second, wish, ['--peer', first.listen]);
+}
+
+/** As `joined`, but they must find each other. */
+export function joinedByBroadcast(
   first: TestAgent,
   second: TestAgent,
-  options: { readonly share?: string; readonly mode?: string } = {},
+  wish: ShareWish = {},
 ): Promise<[string, string]> {
-  const share = options.share ?? 'Music';
+  return joinWith(first, second, wish, []);
+}
+
+async function joinWith(
+  first: TestAgent,
+  second: TestAgent,
+  { share = 'Music', mode = 'read_write' }: ShareWish,
+  where: readonly string[],
+): Promise<[string, string]> {
   const from = first.folder(share);
   const to = second.folder(share);
   if (!(await first.status()).shares.some(({ name }) => name === share)) {
     await mkdir(from, { recursive: true });
     await first.run('share', from, '--name', share);
   }
-  const code = await first.code(share, '--mode', options.mode ?? 'read_write');
+  const code = await first.code(share, '--mode', mode);
   await mkdir(to, { recursive: true });
-  await second.run('join', code, to, '--name', share, '--peer', first.listen);
+  await second.run('join', code, to, '--name', share, ...where);
   return [from, to];
 }
 
