@@ -326,7 +326,7 @@ class FolderDetector implements Detector {
   }
 
   #sweepIfGone(): void {
-    if (this.#options.index.marked('gone', -1, 1).length > 0) this.#sweeper.noticed();
+    if (this.#options.index.hasMarked('gone')) this.#sweeper.noticed();
   }
 
   #scan(path: string, depth: ScanDepth): Promise<ScanResult> {

@@ -33,8 +33,8 @@ export interface ExaminationOptions {
   readonly onIdle: () => void;
 }
 
-/** Examinations at the same time: enough for the hashing to fill its batches. */
-const AT_ONCE = 64;
+/** Examinations at the same time: enough for the hashing to fill batches while others are on their way. */
+const AT_ONCE = 128;
 /** Findings in a transaction. */
 const COMMIT = 128;
 /** Milliseconds after which findings are noted although others are still being examined. */

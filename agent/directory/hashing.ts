@@ -5,7 +5,7 @@
  */
 
 import { toHex } from '../base/bytes.ts';
-import { SkylarkError } from '../base/errors.ts';
+import { internalError, SkylarkError } from '../base/errors.ts';
 import { sha256 } from '../crypto/hash.ts';
 import { type FileFacts, type ShareRoot, sameFacts } from '../platform/files.ts';
 import { openWorkerPool, type WorkerPool } from '../platform/workers.ts';
@@ -41,8 +41,8 @@ export interface Hashing {
 
 /** Up to this size a file is read at once, and several may go to the worker together. */
 const SMALL = 65_536n;
-/** Small files in a batch: 16 ms of work at 4 KiB each. */
-const BATCH = 128;
+/** Small files in a batch: 3 ms of work at 4 KiB each. */
+const BATCH = 64;
 /** With fewer small files waiting than this, the main thread reads them itself. */
 const WORTH_A_THREAD = 4;
 /** Small files that the main thread reads at the same time. */
@@ -66,13 +66,15 @@ class ThreadedHashing implements Hashing {
   readonly #pool: WorkerPool<HashRequest, HashAnswer>;
   readonly #small = new Map<ShareRoot, Job[]>();
   #inline = 0;
+  /** Large files that the worker has or waits for. */
+  #large = 0;
 
   constructor(pool: WorkerPool<HashRequest, HashAnswer>) {
     this.#pool = pool;
   }
 
   hash(root: ShareRoot, path: string, size: bigint, signal: AbortSignal): Promise<HashOutcome> {
-    if (size > SMALL) return this.#inWorker(root, [path], signal).then(([outcome]) => outcome as HashOutcome);
+    if (size > SMALL) return this.#hashLarge(root, path, signal);
     return new Promise((resolve, reject) => {
       const waiting = this.#small.get(root);
       const job: Job = { path, signal, resolve, reject };
@@ -90,10 +92,23 @@ class ThreadedHashing implements Hashing {
     await this.#pool.close();
   }
 
+  async #hashLarge(root: ShareRoot, path: string, signal: AbortSignal): Promise<HashOutcome> {
+    this.#large += 1;
+    try {
+      const [outcome] = await this.#inWorker(root, [path], signal);
+      if (outcome === undefined) throw internalError('hashing.no_answer', 'the worker gave no answer');
+      return outcome;
+    } finally {
+      this.#large -= 1;
+    }
+  }
+
   #start(root: ShareRoot): void {
     const jobs = this.#small.get(root) ?? [];
     this.#small.delete(root);
-    if (jobs.length < WORTH_A_THREAD && this.#inline < INLINE_AT_ONCE) {
+    // Behind a large file they would wait for seconds.
+    const isWorthIt = jobs.length >= WORTH_A_THREAD && this.#large === 0;
+    if (!isWorthIt && this.#inline < INLINE_AT_ONCE) {
       this.#inline += 1;
       void this.#runInline(root, jobs).finally(() => {
         this.#inline -= 1;

@@ -77,7 +77,8 @@ export interface LocalIndex {
   markTree(path: string, mark: Mark): void;
   /** Marks every file without a record that was not found at joining to be examined. */
   markUnrecorded(): void;
-  /** At most `limit` rows with the mark, in the order of insertion, after the row `after`. */
+  hasMarked(mark: Mark): boolean;
+  /** At most `limit` rows (and at most 128) with the mark, in the order of insertion, after the row `after`. */
   marked(mark: Mark, after: number, limit: number): { readonly id: number; readonly row: IndexRow }[];
   countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint };
   /** How many files are marked as gone and do not lie under another name that is still to be examined. */

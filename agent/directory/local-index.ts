@@ -38,7 +38,10 @@ export type {
 
 /** Rows that are read at a time where the caller may change the table in between. */
 const PAGE = 256;
-const MAX_INODE_ROWS = 16;
+/** Of one inode, or of one content. Part of the statement: bound, it would cost more than the whole query. */
+const MAX_ROWS = 16;
+/** Of one mark. */
+const MAX_MARKED = 128;
 
 /** @param club our own id of the club that the share belongs to. */
 export function openLocalIndex(sqlite: Sqlite, club: string): LocalIndex {
@@ -77,17 +80,20 @@ class SqliteIndex implements LocalIndex {
     return row && decodeRow(row);
   }
 
-  bySha256(sha256: string, limit = 16): IndexRow[] {
+  bySha256(sha256: string, limit = MAX_ROWS): IndexRow[] {
     return this.#sqlite
-      .prepare<PackedRow>(`SELECT ${ROW} FROM directory_file WHERE sha256 = ? AND share = ? LIMIT ?`)
-      .all(fromHex(sha256), this.#share, limit)
+      .prepare<PackedRow>(
+        `SELECT ${ROW} FROM directory_file WHERE sha256 = ? AND share = ? LIMIT ${MAX_ROWS}`,
+      )
+      .all(fromHex(sha256), this.#share)
+      .slice(0, limit)
       .map(decodeRow);
   }
 
   byInode(ino: bigint): IndexRow[] {
     return this.#sqlite
-      .prepare<PackedRow>(`SELECT ${ROW} FROM directory_file WHERE ino = ? AND share = ? LIMIT ?`)
-      .all(BigInt.asIntN(64, ino), this.#share, MAX_INODE_ROWS)
+      .prepare<PackedRow>(`SELECT ${ROW} FROM directory_file WHERE ino = ? AND share = ? LIMIT ${MAX_ROWS}`)
+      .all(BigInt.asIntN(64, ino), this.#share)
       .map(decodeRow);
   }
 
@@ -274,10 +280,22 @@ class SqliteIndex implements LocalIndex {
   marked(mark: Mark, after: number, limit: number): { readonly id: number; readonly row: IndexRow }[] {
     return this.#sqlite
       .prepare<PackedRow>(
-        `SELECT ${ROW} FROM directory_file WHERE share = ? AND mark = ? AND mark <> 0 AND id > ? ORDER BY id LIMIT ?`,
+        `SELECT ${ROW} FROM directory_file WHERE share = ? AND mark = ${MARKS.indexOf(mark)} AND mark <> 0 AND id > ?
+         ORDER BY id LIMIT ${MAX_MARKED}`,
       )
-      .all(this.#share, MARKS.indexOf(mark), after, limit)
+      .all(this.#share, after)
+      .slice(0, limit)
       .map(decodeStored);
+  }
+
+  hasMarked(mark: Mark): boolean {
+    return (
+      this.#sqlite
+        .prepare(
+          `SELECT 1 FROM directory_file WHERE share = ? AND mark = ${MARKS.indexOf(mark)} AND mark <> 0 LIMIT 1`,
+        )
+        .get(this.#share) !== undefined
+    );
   }
 
   countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint } {

@@ -16,7 +16,7 @@ import { openHashing } from '../../agent/directory/hashing.ts';
 import { openLocalIndex } from '../../agent/directory/local-index.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
 import { openSqlite } from '../../agent/platform/sqlite.ts';
-import { plainRecords } from '../../test/directory/plain-records.ts';
+import { databaseRecords } from '../../test/directory/plain-records.ts';
 
 const FOLDER_FILES = 100;
 const RESCANS = 5;
@@ -32,7 +32,7 @@ async function measure(files: number): Promise<void> {
     await fill(share, files);
     fs.mkdirSync(join(top, 'state'));
     const sqlite = openSqlite(join(top, 'state', 'records.db'));
-    const records = plainRecords(sqlite);
+    const records = databaseRecords(sqlite);
     const root = await openShareRoot(share);
     const hashing = openHashing();
     const index = openLocalIndex(sqlite, 'bench');
