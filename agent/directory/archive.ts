@@ -104,6 +104,7 @@ export class Archive {
   readonly #limits: ArchiveLimits;
   readonly #folders = new Set<string>();
   #bytes: bigint;
+  #files: bigint;
   #pruning: Promise<void> | undefined;
 
   constructor(options: ArchiveOptions) {
@@ -115,10 +116,11 @@ export class Archive {
     this.#limits = options.limits ?? ARCHIVE_LIMITS;
     options.sqlite.migrate('directory_archive', MIGRATIONS);
     const row = options.sqlite
-      .prepare<{ bytes: bigint }>(
-        'SELECT coalesce(sum(size), 0) AS bytes FROM directory_archive WHERE club = ?',
+      .prepare<{ files: bigint; bytes: bigint }>(
+        'SELECT count(*) AS files, coalesce(sum(size), 0) AS bytes FROM directory_archive WHERE club = ?',
       )
       .get(options.club);
+    this.#files = row?.files ?? 0n;
     this.#bytes = row?.bytes ?? 0n;
   }
 
@@ -146,6 +148,7 @@ export class Archive {
         file.reason,
       ) ?? { id: 0n };
     this.#bytes += file.size;
+    this.#files += 1n;
     return { ...file, id, at, path: pathOf(id, file.key) };
   }
 
@@ -154,7 +157,9 @@ export class Archive {
     const removed = this.#sqlite
       .prepare('DELETE FROM directory_archive WHERE club = ? AND id = ?')
       .run(this.#club, file.id);
-    if (removed > 0n) this.#bytes -= file.size;
+    if (removed === 0n) return;
+    this.#bytes -= file.size;
+    this.#files -= 1n;
   }
 
   /** Moves the file at `path` into its reserved place. @throws `files.changed`, `files.absent`, other `files.*`. */
@@ -187,6 +192,7 @@ export class Archive {
 
   /** Files with these contents, newest first. */
   bySha256(sha256: string): ArchivedFile[] {
+    if (this.#files === 0n) return [];
     return this.#sqlite
       .prepare<Stored>(
         'SELECT * FROM directory_archive WHERE sha256 = ? AND club = ? ORDER BY id DESC LIMIT 8',

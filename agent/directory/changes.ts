@@ -5,6 +5,7 @@
  * for a change of the owner's.
  */
 
+import type { Clock } from '../base/clock.ts';
 import { asError } from '../base/errors.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import type { Archive, ArchivedFile, ToArchive } from './archive.ts';
@@ -27,6 +28,7 @@ export interface ChangesOptions {
   readonly sqlite: Sqlite;
   readonly club: string;
   readonly archive: Archive;
+  readonly clock: Clock;
   /** Makes the detector leave the paths alone until the returned function is called. */
   readonly hold: (paths: readonly string[]) => () => void;
 }
@@ -38,6 +40,9 @@ const AT_ONCE = 32;
 /** A second group starts beside a running one only if it is worth its own two transactions. */
 const WORTH_A_GROUP = 64;
 const GROUPS_AT_ONCE = 2;
+/** So soon after a group, the next change is part of the same work. */
+const BUSY_MS = 50;
+const GATHER_MS = 10;
 
 export const INTENT_MIGRATIONS = [
   `
@@ -62,6 +67,7 @@ export class DiskChanges {
   readonly #waiting: Job[] = [];
   #running = 0;
   #scheduled = false;
+  #endedAt = Number.NEGATIVE_INFINITY;
   #idleWaiters: (() => void)[] = [];
 
   constructor(options: ChangesOptions) {
@@ -83,14 +89,20 @@ export class DiskChanges {
       await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
 
-  /** The rest of this turn of the event loop may have more for the same group. */
+  /**
+   * The rest of this turn of the event loop may have more for the same group; and while one group follows the other, a
+   * few milliseconds more make them larger, which spares the disk a lot.
+   */
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    const start = () => {
       this.#scheduled = false;
       this.#start();
-    });
+    };
+    const isBusy = this.#options.clock.monotonic() - this.#endedAt < BUSY_MS;
+    if (isBusy && this.#waiting.length < WORTH_A_GROUP) this.#options.clock.after(GATHER_MS, start);
+    else setImmediate(start);
   }
 
   #start(): void {
@@ -102,9 +114,10 @@ export class DiskChanges {
       this.#running += 1;
       void this.#run(group).then(() => {
         this.#running -= 1;
+        this.#endedAt = this.#options.clock.monotonic();
         if (this.#running === 0 && this.#waiting.length === 0)
           for (const wake of this.#idleWaiters.splice(0)) wake();
-        this.#start();
+        if (this.#waiting.length > 0) this.#schedule();
       });
     }
   }

@@ -57,7 +57,9 @@ export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer
 
   return {
     receive,
-    announce: (sha256) => announcer.announce(sha256),
+    announce(sha256) {
+      if (!source.has(sha256)) announcer.announce(sha256);
+    },
     detach() {
       if (isDetached) return;
       isDetached = true;

@@ -5,7 +5,7 @@
  */
 
 import type { Clock, Timer } from '../base/clock.ts';
-import { asError, errorCode, peerError, SkylarkError } from '../base/errors.ts';
+import { asError, errorCode, SkylarkError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ShareRoot } from '../platform/files.ts';
 import { encode, type MessageOf } from '../wire/message.ts';
@@ -13,13 +13,12 @@ import type { OutgoingMessage, Payload } from '../wire/message-stream.ts';
 import { Backlog } from './backlog.ts';
 import { BackoffTimer } from './backoff-timer.ts';
 import { type Delivered, Delivery } from './deliver.ts';
-import type { FetchSource, SourcePeer } from './fetch-source.ts';
+import { type FetchSource, Source, type SourcePeer } from './fetch-source.ts';
 import type { Hashing } from './hashing.ts';
 import * as messages from './messages.ts';
 import type { Partials } from './partials.ts';
 import type { PendingRow, PendingStore } from './pending.ts';
 import type { Placer } from './place.ts';
-import { Presence } from './presence.ts';
 import { readBytes, readFilter, writeBytes } from './receive.ts';
 import type { RefusalStore } from './refusals.ts';
 import { type Request, SCHEDULE_LIMITS, Schedule } from './schedule.ts';
@@ -45,14 +44,6 @@ export interface FetcherOptions {
   readonly received: (bytes: number) => void;
 }
 
-interface Source {
-  readonly number: number;
-  readonly peer: SourcePeer;
-  readonly presence: Presence;
-  unasked: number;
-  hasLied: boolean;
-}
-
 /** Rows that are looked at in one go. */
 const REFILL = 128;
 /** Contents that are copied from elsewhere in the share at the same time. */
@@ -64,8 +55,6 @@ const TICK_MS = 1_000;
 const TROUBLE_BACKOFF = { first: 2_000, longest: 60_000 };
 /** For contents that nobody has, and files that can't be placed yet. */
 const RETRY_BACKOFF = { first: 1_000, longest: 600_000 };
-/** A peer that sends so much that nobody asked for is not worth its connection. */
-const MAX_UNASKED = 1_000;
 
 export class Fetcher {
   readonly #options: FetcherOptions;
@@ -116,7 +105,7 @@ export class Fetcher {
 
   attach(peer: SourcePeer): FetchSource {
     const number = this.#nextSource++;
-    const source: Source = { number, peer, presence: new Presence(), unasked: 0, hasLied: false };
+    const source = new Source(number, peer);
     this.#sources.set(number, source);
     this.#schedule.addSource(number, this.#now());
     this.#retry.reset();
@@ -139,6 +128,7 @@ export class Fetcher {
         this.wake();
       },
       present: ({ sha256 }) => this.#onPresent(source, sha256),
+      has: (sha256) => source.presence.hasAnnounced(sha256),
       detach: () => {
         this.#sources.delete(number);
         this.#schedule.removeSource(number);
@@ -155,7 +145,7 @@ export class Fetcher {
       void this.#work(sha256, () => this.#options.partials.discard(sha256));
   }
 
-  /** Resolves when nothing is being copied, verified or placed. */
+  /** Resolves when nothing is copied, verified or placed. */
   async idle(): Promise<void> {
     while (this.#busy.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
@@ -198,7 +188,8 @@ export class Fetcher {
     const { local, partials } = this.#options;
     if (sha256 === undefined || this.#busy.has(sha256) || this.#schedule.has(sha256)) return;
     if (size === 0n || local.mayHave(sha256)) void this.#work(sha256, () => this.#copy(uuid, sha256, size));
-    else if (partials.has(sha256)) void this.#work(sha256, () => this.#goOn(sha256, Number(size)));
+    else if (size > SMALL_CONTENT && partials.has(sha256))
+      void this.#work(sha256, () => this.#goOn(sha256, Number(size)));
     else this.#want(sha256, size);
   }
 
@@ -246,16 +237,15 @@ export class Fetcher {
   }
 
   #issue(requests: readonly Request[]): void {
-    for (const { source: number, sha256, offset, length } of requests) {
-      const source = this.#sources.get(number);
+    for (const { source, sha256, offset, length } of requests) {
       const range = [BigInt(offset), BigInt(length)] as const;
-      if (source !== undefined) this.#send(source, { json: encode(messages.get, { sha256, range }) });
+      this.#send(this.#sources.get(source), { json: encode(messages.get, { sha256, range }) });
     }
   }
 
   /** A session whose sending fails ends, and its end detaches the source. */
-  #send(source: Source, message: OutgoingMessage): void {
-    source.peer.send(message).catch((reason: unknown) => {
+  #send(source: Source | undefined, message: OutgoingMessage): void {
+    source?.peer.send(message).catch((reason: unknown) => {
       source.peer.log.debug('a request could not be sent', { reason: asError(reason) });
     });
   }
@@ -266,7 +256,7 @@ export class Fetcher {
     const [offset, length] = [Number(start), Number(count)];
     const reception = this.#schedule.begin(source.number, sha256, offset, length, this.#now());
     // What is not read is skipped.
-    if (reception === 'unasked') return this.#onUnasked(source);
+    if (reception === 'unasked') return source.answeredUnasked();
     if (reception === 'late' || payload === undefined) {
       this.#settle(source, sha256, offset, length, reception === 'late');
       return this.wake();
@@ -301,7 +291,10 @@ export class Fetcher {
   }
 
   #settle(source: Source, sha256: string, offset: number, length: number, isWhole: boolean) {
-    if (isWhole) return this.#schedule.delivered(source.number, sha256, offset, length, this.#now());
+    if (isWhole) {
+      source.presence.announce(sha256);
+      return this.#schedule.delivered(source.number, sha256, offset, length, this.#now());
+    }
     // The file was changed there while it was sent.
     this.#schedule.refused(source.number, sha256, { start: offset, end: offset + length }, this.#now());
     return 'late';
@@ -329,24 +322,14 @@ export class Fetcher {
   #onMismatch(sha256: string): void {
     const culprit = this.#schedule.mismatch(sha256);
     const source = culprit === undefined ? undefined : this.#sources.get(culprit);
-    if (source !== undefined) {
-      this.#options.refusals.add(source.peer.id, sha256);
-      if (!source.hasLied) source.peer.log.warn('a peer delivered wrong contents', { sha256 });
-      source.hasLied = true;
-    }
+    if (source !== undefined) this.#options.refusals.add(source.peer.id, sha256);
+    source?.lied(sha256);
     this.wake();
-  }
-
-  #onUnasked(source: Source): void {
-    source.unasked += 1;
-    if (source.unasked === 1) source.peer.log.warn('a peer answers what nobody asked');
-    if (source.unasked > MAX_UNASKED)
-      throw peerError('directory.unasked', 'a peer keeps answering what nobody asked');
   }
 
   #onRefused(source: Source, sha256: string): void {
     const reception = this.#schedule.refused(source.number, sha256, undefined, this.#now());
-    if (reception === 'unasked') this.#onUnasked(source);
+    if (reception === 'unasked') source.answeredUnasked();
     else this.wake();
   }
 

@@ -18,6 +18,7 @@ import type { Archive } from './archive.ts';
 import type { Hashing } from './hashing.ts';
 import type { IndexRow, LocalIndex, VectorClock } from './local-index.ts';
 import { joinPath } from './paths.ts';
+import type { FileRecord } from './projection.ts';
 
 /** What a file or directory of a record will look like. */
 export interface IntendedRow {
@@ -42,6 +43,18 @@ interface Noted {
   readonly intent: Intent;
   /** Id of the place in the archive. */
   readonly archived: bigint | undefined;
+}
+
+export function intendedRow(
+  record: FileRecord,
+  path: string,
+  kind: 'file' | 'directory',
+  sha256: string | undefined,
+  size: bigint,
+  localName: string | undefined,
+): IntendedRow {
+  const { uuid, vectorClock } = record;
+  return { path, kind, localName, uuid, clock: vectorClock, sha256, size };
 }
 
 /** An index row for what the disk shows now. */

@@ -6,24 +6,17 @@
 
 import type { Clock } from '../base/clock.ts';
 import { environmentError, errorCode } from '../base/errors.ts';
-import { type FileFacts, type KnownFile, parentOf } from '../platform/files.ts';
+import { type FileFacts, parentOf } from '../platform/files.ts';
 import type { ArchiveReason } from './archive.ts';
+import { withAttributes } from './attributes.ts';
 import { type DirectoryEntry, type FileEntry, ROOT_KEY } from './entry.ts';
-import { type IntendedRow, indexRow, localPathOf } from './intents.ts';
+import { type IntendedRow, indexRow, intendedRow, localPathOf } from './intents.ts';
 import type { IndexRow } from './local-index.ts';
 import type { PendingStore } from './pending.ts';
-import {
-  desiredOf,
-  directoryMode,
-  type FileRecord,
-  fileMode,
-  isTimeOf,
-  missingFor,
-  sameClock,
-} from './projection.ts';
+import { desiredOf, directoryMode, type FileRecord, fileMode, missingFor, sameClock } from './projection.ts';
 import { putRight } from './put-right.ts';
 import type { LocalContents, Supply } from './supply.ts';
-import { type Chain, Surroundings, type SurroundingsOptions, toArchive } from './surroundings.ts';
+import { type Chain, type Room, Surroundings, type SurroundingsOptions, toArchive } from './surroundings.ts';
 
 /**
  * `done`: the folder shows the record. `content`: its contents are not here. `blocked`: something on the disk is in the
@@ -178,7 +171,7 @@ export class Placer {
     }
     if (desired.kind === 'nothing') {
       if (row !== undefined) await this.#surroundings.takeAway(row, 'deleted');
-      return this.#outcome(uuid);
+      return this.#outcome(uuid, false);
     }
     // Of two live records with one key only one keeps it; the database has yet to decide, or a peer with more rights.
     const rightful = records.get(desired.path);
@@ -197,9 +190,10 @@ export class Placer {
   ): Promise<Outcome> {
     const { index, root, changes } = this.#options;
     if (row !== undefined && row.path !== path) await this.#surroundings.takeAway(row, 'replaced');
-    if (!(await this.#isFree(path, record.uuid, 'directory', chain))) return 'blocked';
-    const present = index.byPath(path);
-    const intended = intendedRow(record, path, 'directory', undefined, 0n, present?.localName);
+    const room = await this.#room(path, record.uuid, 'directory', chain);
+    if (room === undefined) return 'blocked';
+    const intended = intendedRow(record, path, 'directory', undefined, 0n, room.present?.localName);
+    let isShown = false;
     await this.#surroundings.avoidingClashes(intended, async (chosen) => {
       const local = localPathOf(index, path, chosen.localName);
       let facts: FileFacts | undefined;
@@ -209,10 +203,12 @@ export class Placer {
         perform: async () => {
           facts = path === ROOT_KEY ? await root.check() : await this.#makeDirectory(path, local, entry);
         },
-        finish: () => this.#finish(chosen, facts),
+        finish: () => {
+          isShown = this.#finish(chosen, facts);
+        },
       });
     });
-    return this.#outcome(record.uuid);
+    return this.#outcome(record.uuid, isShown);
   }
 
   async #makeDirectory(path: string, local: string, entry: DirectoryEntry): Promise<FileFacts> {
@@ -234,35 +230,45 @@ export class Placer {
     const { index, local } = this.#options;
     if (isFileOf(row, entry)) {
       if (row.path === path) return this.#setAttributes(record, entry, row);
-      if (!(await this.#isFree(path, record.uuid, 'file', chain))) return 'blocked';
+      const room = await this.#room(path, record.uuid, 'file', chain);
+      if (room === undefined) return 'blocked';
+      if (room.present !== undefined) await this.#surroundings.takeAway(room.present, 'found_at_joining');
       // Making room may have taken it away.
       const own = index.byUuid(record.uuid);
       return isFileOf(own, entry) ? this.#moveHere(record, path, entry, own) : 'blocked';
     }
-    const present = index.byPath(path);
-    if (present?.found && isFileOf(present, entry)) {
-      if (row !== undefined) await this.#surroundings.takeAway(row, 'replaced');
-      return this.#setAttributes(record, entry, present);
+    if (supply === undefined) {
+      const present = index.byPath(path);
+      if (present?.found && isFileOf(present, entry)) {
+        if (row !== undefined) await this.#surroundings.takeAway(row, 'replaced');
+        return this.#setAttributes(record, entry, present);
+      }
     }
     const contents = supply ?? (await local.copy(entry.sha256, entry.size, `copy-${record.uuid}`));
     if (contents === undefined) return 'content';
     try {
-      if (!(await this.#isFree(path, record.uuid, 'file', chain))) return 'blocked';
-      const own = index.byUuid(record.uuid);
+      const room = await this.#room(path, record.uuid, 'file', chain);
+      if (room === undefined) return 'blocked';
+      const own = row && index.byUuid(record.uuid);
       if (own !== undefined && own.path !== path) await this.#surroundings.takeAway(own, 'replaced');
-      await this.#putContents(record, path, entry, contents);
+      return await this.#putContents(record, path, entry, contents, room);
     } catch (thrown) {
       if (contents !== supply) await contents.discard();
       throw thrown;
     }
-    return this.#outcome(record.uuid);
   }
 
-  async #putContents(record: FileRecord, path: string, entry: FileEntry, contents: Supply): Promise<void> {
+  async #putContents(
+    record: FileRecord,
+    path: string,
+    entry: FileEntry,
+    contents: Supply,
+    { present }: Room,
+  ): Promise<Outcome> {
     const { index, archive, changes, nudge, onPlaced } = this.#options;
-    const present = index.byPath(path);
     const reason: ArchiveReason = present?.found ? 'found_at_joining' : 'replaced';
     const intended = intendedRow(record, path, 'file', entry.sha256, entry.size, present?.localName);
+    let isShown = false;
     await this.#surroundings.avoidingClashes(intended, async (chosen) => {
       const local = localPathOf(index, path, chosen.localName);
       const options = { mode: fileMode(entry, present), mtimeNs: entry.mtime };
@@ -282,10 +288,13 @@ export class Placer {
             throw thrown;
           }
         },
-        finish: () => this.#finish(chosen, facts),
+        finish: () => {
+          isShown = this.#finish(chosen, facts);
+        },
       });
     });
     onPlaced(path, entry.sha256, entry.size);
+    return this.#outcome(record.uuid, isShown);
   }
 
   /** The contents are in the right place; mode and time may not be. */
@@ -293,6 +302,7 @@ export class Placer {
     const { index, root, changes } = this.#options;
     const intended = intendedRow(record, row.path, 'file', row.sha256, row.size, row.localName);
     const local = index.localPath(row.path);
+    let isShown = false;
     let facts: FileFacts | undefined;
     await changes.submit({
       paths: [row.path],
@@ -300,18 +310,19 @@ export class Placer {
       perform: async () => {
         const there = await root.look(local);
         if (there === undefined) throw environmentError('files.absent', `${JSON.stringify(local)} is gone`);
-        facts = await this.#withAttributes(local, entry, row, there);
+        facts = await withAttributes(root, local, entry, row, there);
       },
-      finish: () => this.#finish(intended, facts),
+      finish: () => {
+        isShown = this.#finish(intended, facts);
+      },
     });
-    return this.#outcome(record.uuid);
+    return this.#outcome(record.uuid, isShown);
   }
 
   async #moveHere(record: FileRecord, path: string, entry: FileEntry, own: IndexRow): Promise<Outcome> {
     const { index, root, changes } = this.#options;
-    const present = index.byPath(path);
-    if (present !== undefined) await this.#surroundings.takeAway(present, 'found_at_joining');
     const intended = intendedRow(record, path, 'file', own.sha256, own.size, undefined);
+    let isShown = false;
     const from = index.localPath(own.path);
     await this.#surroundings.avoidingClashes(intended, async (chosen) => {
       const to = localPathOf(index, path, chosen.localName);
@@ -321,67 +332,52 @@ export class Placer {
         intent: { op: 'move', from: own.path, row: chosen },
         perform: async () => {
           const moved = await root.move(from, to, own);
-          facts = await this.#withAttributes(to, entry, moved, moved);
+          facts = await withAttributes(root, to, entry, moved, moved);
         },
         finish: () => {
           index.remove(own.path);
-          this.#finish(chosen, facts);
+          isShown = this.#finish(chosen, facts);
         },
       });
     });
     await this.#surroundings.leave(parentOf(own.path));
-    return this.#outcome(record.uuid);
+    return this.#outcome(record.uuid, isShown);
   }
 
-  /** @param expected what the file must be for us to touch it. */
-  async #withAttributes(
-    local: string,
-    entry: FileEntry,
-    expected: KnownFile & { readonly mode: number },
-    facts: FileFacts,
-  ): Promise<FileFacts> {
-    const mode = fileMode(entry, expected);
-    const isTime = isTimeOf(facts, entry);
-    const change = {
-      ...(facts.mode === mode ? {} : { mode }),
-      ...(isTime || entry.mtime === undefined ? {} : { mtimeNs: entry.mtime }),
-    };
-    return this.#options.root.setAttributes(local, change, expected);
+  async #room(
+    path: string,
+    uuid: string,
+    kind: 'file' | 'directory',
+    chain: Chain,
+  ): Promise<Room | undefined> {
+    if (!(await this.#surroundings.makeParents(path, chain))) return undefined;
+    return this.#surroundings.makeRoom(path, uuid, kind, chain);
   }
 
-  async #isFree(path: string, uuid: string, kind: 'file' | 'directory', chain: Chain): Promise<boolean> {
-    return (
-      (await this.#surroundings.makeParents(path, chain)) &&
-      (await this.#surroundings.makeRoom(path, uuid, kind, chain))
-    );
-  }
-
-  #finish(row: IntendedRow, facts: FileFacts | undefined): void {
-    if (facts === undefined) return;
-    this.#options.index.put(indexRow(row, facts));
-    if (row.uuid !== undefined) this.settle(row.uuid);
+  /** Notes what the disk shows. True if that is the record's current version. */
+  #finish(row: IntendedRow, facts: FileFacts | undefined): boolean {
+    const { index, pending, records } = this.#options;
+    if (facts === undefined) return false;
+    index.put(indexRow(row, facts));
+    if (row.uuid === undefined || row.clock === undefined) return false;
+    const record = records.getByUuid(row.uuid);
+    if (record !== undefined && sameClock(row.clock, record.vectorClock)) {
+      pending.remove(row.uuid);
+      return true;
+    }
+    this.settle(row.uuid);
+    return false;
   }
 
   /** What is left to do after everything that was tried. */
-  #outcome(uuid: string): Outcome {
+  #outcome(uuid: string, isShown: boolean): Outcome {
+    if (isShown) return 'done';
     const left = this.#options.pending.get(uuid)?.kind;
     return left === undefined || left === 'refused' ? 'done' : left === 'content' ? 'content' : 'blocked';
   }
 }
 
-function intendedRow(
-  record: FileRecord,
-  path: string,
-  kind: 'file' | 'directory',
-  sha256: string | undefined,
-  size: bigint,
-  localName: string | undefined,
-): IntendedRow {
-  const { uuid, vectorClock } = record;
-  return { path, kind, localName, uuid, clock: vectorClock, sha256, size };
-}
-
-function isFileOf(row: IndexRow | undefined, entry: FileEntry): row is IndexRow {
+function isFileOf(row: IndexRow | undefined, entry: FileEntry): row is IndexRow & { readonly kind: 'file' } {
   return row?.kind === 'file' && row.sha256 === entry.sha256;
 }
 

@@ -41,6 +41,11 @@ export class Presence {
     this.#announced.add(sha256);
   }
 
+  /** Whether it was announced, not only likely. */
+  hasAnnounced(sha256: string): boolean {
+    return this.#announced.has(sha256);
+  }
+
   /** Without a filter yet, everything is worth asking for. */
   likelihood(sha256: string): Likelihood {
     if (this.#filter === undefined || this.#announced.has(sha256)) return 'ask';

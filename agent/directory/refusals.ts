@@ -51,6 +51,7 @@ export class RefusalStore {
 
   /** Whether that peer refused it less than six hours ago. */
   has(peer: string, sha256: string): boolean {
+    if (this.#count === 0) return false;
     const row = this.#sqlite
       .prepare<{ at: bigint }>('SELECT at FROM directory_refusal WHERE club = ? AND sha256 = ? AND peer = ?')
       .get(this.#club, sha256, peer);
@@ -59,6 +60,7 @@ export class RefusalStore {
 
   /** The peer has it after all. */
   remove(peer: string, sha256: string): void {
+    if (this.#count === 0) return;
     this.#sqlite
       .prepare('DELETE FROM directory_refusal WHERE club = ? AND sha256 = ? AND peer = ?')
       .run(this.#club, sha256, peer);

@@ -63,7 +63,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
   const archive = new Archive({ sqlite, club, root, clock, log, ...limits });
   const partials = new Partials(sqlite, club, root);
   const refusals = new RefusalStore(sqlite, club, clock);
-  const changes = new DiskChanges({ sqlite, club, archive, hold: options.hold });
+  const changes = new DiskChanges({ sqlite, club, archive, clock, hold: options.hold });
   const local = new LocalContents({ root, index, archive, hashing, log, signal });
   const troubles = new Troubles({
     pending,

@@ -21,6 +21,11 @@ export interface Records {
   getByUuid(uuid: string): FileRecord | undefined;
 }
 
+/** The way to a path is free, but for what stands there and may be replaced. */
+export interface Room {
+  readonly present: IndexRow | undefined;
+}
+
 /** Records that are being placed because another one waits for them. */
 export type Chain = ReadonlySet<string>;
 
@@ -70,38 +75,38 @@ export class Surroundings {
 
   /**
    * Sees to it that nothing of another record, or of another kind, is at `path`. A file or folder without a record that
-   * was found there at joining may remain. False if the way is not free.
+   * was found there at joining may remain.
    * @param uuid the record that wants the place; undefined: none, a folder on the way to something
+   * @returns what is there then; undefined if the way is not free.
    */
   async makeRoom(
     path: string,
     uuid: string | undefined,
     kind: 'file' | 'directory',
     chain: Chain,
-  ): Promise<boolean> {
+  ): Promise<Room | undefined> {
     const { index, records, nudge } = this.#options;
-    // The root is there, whichever record describes it.
-    if (path === ROOT_KEY) return true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const present = index.byPath(path);
-      if (present === undefined) return true;
+      // The root is there, whichever record describes it.
+      if (present === undefined || path === ROOT_KEY) return { present };
       if (present.uuid === uuid || present.uuid === undefined) {
         if (present.kind === kind && (present.uuid !== undefined || present.found || kind === 'directory'))
-          return true;
+          return { present };
         if (present.uuid === undefined && !present.found) {
           nudge(path);
-          return false;
+          return undefined;
         }
         await this.takeAway(present, present.found ? 'found_at_joining' : 'replaced');
       } else if (round === 0 && !chain.has(present.uuid)) {
         await this.#options.place(present.uuid, chain);
       } else {
-        if (records.get(path)?.uuid === present.uuid) return false;
+        if (records.get(path)?.uuid === present.uuid) return undefined;
         // They are in each other's way: its contents wait in the archive until there is room again.
         await this.takeAway(present, 'replaced');
       }
     }
-    return false;
+    return undefined;
   }
 
   /** Removes what the index has at a path: a file into the archive, a folder if it is empty, and else its claim to it. */
@@ -174,7 +179,7 @@ export class Surroundings {
     }
     if (record !== undefined && desiredOf(record).kind === 'file') return;
     if (!(await this.makeParents(path, chain))) return;
-    if (!(await this.makeRoom(path, undefined, 'directory', chain))) return;
+    if ((await this.makeRoom(path, undefined, 'directory', chain)) === undefined) return;
     if (this.#isDirectory(path)) return;
     const row: IntendedRow = {
       path,

@@ -26,12 +26,13 @@ export interface SmallFile {
 
 /** Milliseconds for one file: from memory it takes 0.05, from any disk more than 0.5. */
 const SLOW_MS = 1;
-/** Milliseconds without trying here after a slow one. */
+/** Milliseconds without trying here after two slow ones in a row (one may just have been interrupted by other work). */
 const AVOID_MS = 500;
 const BIGINT = { bigint: true } as const;
 
 export class SmallFileReader {
   #avoidUntil = 0;
+  #wasSlow = false;
 
   /**
    * @param target a name below /proc/self/fd
@@ -45,7 +46,9 @@ export class SmallFileReader {
     if (start < this.#avoidUntil) return readElsewhere(target, path, limit);
     const file = readHere(target, path, limit);
     const end = performance.now();
-    if (end - start > SLOW_MS) this.#avoidUntil = end + AVOID_MS;
+    const isSlow = end - start > SLOW_MS;
+    if (isSlow && this.#wasSlow) this.#avoidUntil = end + AVOID_MS;
+    this.#wasSlow = isSlow;
     return file;
   }
 }
