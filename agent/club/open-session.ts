@@ -86,6 +86,8 @@ class LiveSession implements Session {
   readonly #ended = Promise.withResolvers<Error | undefined>();
   readonly #timeout: number;
   #theirTimeout = 0;
+  /** When our last ping was due, by the monotonic clock. */
+  #lastPing = 0;
   #pingTimer: Timer | undefined;
   #silenceTimer: Timer | undefined;
   #pinging = false;
@@ -176,6 +178,7 @@ class LiveSession implements Session {
   }
 
   #ping(): void {
+    this.#lastPing = this.#options.clock.monotonic();
     this.#schedulePing();
     // One at a time: while the peer does not read, there is no use in a queue of pings.
     if (this.#pinging) return;
@@ -193,7 +196,10 @@ class LiveSession implements Session {
   #schedulePing(): void {
     this.#pingTimer?.cancel();
     if (this.signal.aborted) return;
-    this.#pingTimer = this.#options.clock.after((this.#commonTimeout * 1_000) / 2, () => this.#ping());
+    // Counted from our own last ping: theirs come as often, and must not put ours off for ever.
+    const due = this.#lastPing + (this.#commonTimeout * 1_000) / 2;
+    const { clock } = this.#options;
+    this.#pingTimer = clock.after(Math.max(0, due - clock.monotonic()), () => this.#ping());
   }
 
   #watchSilence(): void {

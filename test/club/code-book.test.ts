@@ -312,6 +312,16 @@ test('of many joiners at once, whatever they do in whatever order, one gets the 
   );
 });
 
+test('a code that could not be bound for want of space can be used once there is some', async () => {
+  const { club, device } = await setting();
+  const info = await club.codes.create({ level: 'read_write' });
+  device.disk.steps = 0;
+  device.disk.cutAt = 3;
+  device.disk.failure = Object.assign(new Error('full'), { code: 'ENOSPC' });
+  await assert.rejects(club.codes.claim(info.id, ALICE), { code: 'state.write_failed' });
+  await club.codes.claim(info.id, BOB);
+});
+
 test('power may fail at any step of using a code: a used one never comes back, and no two peers get keys', async () => {
   for (let cut = 1; cut <= 16; cut++) {
     const all = await setting();
