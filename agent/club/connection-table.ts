@@ -1,7 +1,7 @@
 /** The open connections of this device: one for each peer of each club. */
 
 import { type Clock, sleep } from '../base/clock.ts';
-import { peerError } from '../base/errors.ts';
+import { peerError, SkylarkError } from '../base/errors.ts';
 import type { SecureChannel } from '../secure-channel/channel.ts';
 import type { IncomingMessage, MessageStream } from '../wire/message-stream.ts';
 import { InstanceHistory, judgeDuplicate } from './duplicates.ts';
@@ -50,6 +50,17 @@ interface Entry {
   readonly since: bigint;
 }
 
+/** A second connection to a peer, where the first one stays. */
+export class AlreadyConnected extends SkylarkError {
+  /** Peer ID. */
+  readonly peer: string;
+
+  constructor(peer: string) {
+    super('peer', 'session.duplicate', 'there is a connection to this peer already');
+    this.peer = peer;
+  }
+}
+
 /** How long a peer that dialled twice has to show which connection it means, milliseconds. */
 const WAIT_MS = 10_000;
 
@@ -85,7 +96,7 @@ export class ConnectionTable {
     }
     switch (judgeDuplicate(candidate(older.newcomer), candidate(newcomer), newcomer.self, peer.id)) {
       case 'older':
-        throw duplicate();
+        throw new AlreadyConnected(peer.id);
       case 'newer':
         return this.#replace(key, newcomer, first);
       case 'wait':
@@ -95,7 +106,7 @@ export class ConnectionTable {
 
   /** The peer shows which of its two connections it means: it closes the one, or speaks on the other. */
   async #wait(key: string, newcomer: Newcomer, older: Entry, begun: OpeningMessage): Promise<RunningSession> {
-    if (this.#waiting.has(key)) throw duplicate();
+    if (this.#waiting.has(key)) throw new AlreadyConnected(peer.id);
     this.#waiting.add(key);
     const first = begun ?? newcomer.messages.receive();
     // It may fail after the race, when nobody waits for it any more.
@@ -109,7 +120,7 @@ export class ConnectionTable {
       ]);
       if (said === null) throw peerError('session.closed_early', 'the peer keeps its older connection');
     } finally {
-      over.abort(duplicate());
+      over.abort(new AlreadyConnected(peer.id));
       this.#waiting.delete(key);
     }
     // Another one may have come in between.
@@ -175,8 +186,4 @@ function keyOf(club: string, peer: string): string {
 
 function candidate({ introduction, dialledBy }: Newcomer) {
   return { level: introduction.level, instance: introduction.peer.instance, dialledBy };
-}
-
-function duplicate() {
-  return peerError('session.duplicate', 'there is a connection to this peer already');
 }

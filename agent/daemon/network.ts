@@ -2,11 +2,12 @@
 
 import type { Clock } from '../base/clock.ts';
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../base/endpoint.ts';
-import { asError, describeError, errorCode } from '../base/errors.ts';
+import { describeError, errorCode } from '../base/errors.ts';
 import type { Json } from '../base/json.ts';
 import type { Logger } from '../base/log.ts';
 import type { Scope } from '../base/scope.ts';
 import type { Club } from '../club/club.ts';
+import { AlreadyConnected } from '../club/connection-table.ts';
 import { openGuessLimiter } from '../club/guessing.ts';
 import { openPool, type Pool } from '../club/pool.ts';
 import { randomId } from '../club/random.ts';
@@ -160,7 +161,8 @@ async function dial(pool: Pool, target: DialTarget, signal: AbortSignal): Promis
     const { peer } = await pool.dial(target.id, formatEndpoint(target.address), { signal });
     return { kind: 'connected', peer: peer.id };
   } catch (thrown) {
-    const code = errorCode(asError(thrown)) ?? '';
+    if (thrown instanceof AlreadyConnected) return { kind: 'connected', peer: thrown.peer };
+    const code = errorCode(thrown) ?? '';
     if (code === SELF) return { kind: 'self' };
     return REFUSALS.has(code) ? { kind: 'refused' } : { kind: 'failed' };
   }
