@@ -106,7 +106,7 @@ export class ConnectionTable {
 
   /** The peer shows which of its two connections it means: it closes the one, or speaks on the other. */
   async #wait(key: string, newcomer: Newcomer, older: Entry, begun: OpeningMessage): Promise<RunningSession> {
-    if (this.#waiting.has(key)) throw new AlreadyConnected(peer.id);
+    if (this.#waiting.has(key)) throw new AlreadyConnected(newcomer.introduction.peer.id);
     this.#waiting.add(key);
     const first = begun ?? newcomer.messages.receive();
     // It may fail after the race, when nobody waits for it any more.
@@ -120,7 +120,7 @@ export class ConnectionTable {
       ]);
       if (said === null) throw peerError('session.closed_early', 'the peer keeps its older connection');
     } finally {
-      over.abort(new AlreadyConnected(peer.id));
+      over.abort(new AlreadyConnected(newcomer.introduction.peer.id));
       this.#waiting.delete(key);
     }
     // Another one may have come in between.
