@@ -23,11 +23,12 @@ export interface JoiningOptions {
   readonly isSupplied: () => boolean;
   readonly toArchive: (row: IndexRow) => Promise<void>;
   readonly onEnd: () => void;
+  /** Milliseconds without anything new, after which the first synchronisation is taken to be over. */
+  readonly quiet?: number;
 }
 
 const SETTING = 'joining';
 const CHECK_MS = 250;
-/** Milliseconds without anything new, after which the first synchronisation is taken to be over. */
 const QUIET_MS = 10_000;
 
 /** Whether the share's first synchronisation is still to be ended. */
@@ -79,7 +80,7 @@ export class Joining {
       onRead();
     }
     if (!this.#isRead || !isSupplied() || !isRead() || this.#isPending()) this.disturb();
-    if (clock.monotonic() - this.#quietSince < QUIET_MS) {
+    if (clock.monotonic() - this.#quietSince < (this.#options.quiet ?? QUIET_MS)) {
       this.#wait();
       return;
     }

@@ -49,6 +49,8 @@ export interface ShareOptions {
   readonly debounce?: DebounceTimes;
   /** Milliseconds between full scans while everything is watched. */
   readonly rescanPeriod?: number;
+  /** Milliseconds without anything new, after which a first synchronisation is over. Default 10,000. */
+  readonly joiningQuiet?: number;
 }
 
 const PRUNE_MS = 3_600_000;
@@ -317,6 +319,7 @@ export class Share {
       log,
       isRead: () => this.#mayPlace() && detector.progress().toExamine.files === 0,
       onRead: () => this.#wake(),
+      ...(this.#options.joiningQuiet === undefined ? {} : { quiet: this.#options.joiningQuiet }),
       isSupplied: () => this.#peers.size > 0 && database.get('/') !== undefined,
       toArchive: (row) => this.#parts.placer.putRight(row, undefined),
       onEnd: () => {

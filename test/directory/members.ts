@@ -204,8 +204,9 @@ export async function eventually(
   ms = 20_000,
 ): Promise<void> {
   const end = Date.now() + ms;
-  while (!(await check())) {
+  // Looking at whole folders again and again would take the time that they need.
+  for (let pause = 10; !(await check()); pause = Math.min(250, pause * 1.5)) {
     if (Date.now() > end) throw new Error(`it never came true that ${what}`);
-    await wait(20);
+    await wait(pause);
   }
 }

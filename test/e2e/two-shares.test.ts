@@ -427,7 +427,7 @@ describe('joining with a folder that is not empty', () => {
       await writeFile(b.at('other'), 'of the joiner');
       await writeFile(b.at('old/folder/own'), 'in no record');
       await rm(b.at('.clearskies'), { recursive: true });
-      const fresh = await club.member('c', { isJoining: true, share: { path: b.folder } });
+      const fresh = await club.member('c', { isJoining: true, share: { path: b.folder, joiningQuiet: 500 } });
       connect(a, fresh);
       await eventually('it is in step', () => sameTree(a.folder, b.folder));
       await eventually('joining ends', () => !fresh.share.status().isJoining);
