@@ -39,6 +39,7 @@ async function measure(files: number): Promise<void> {
     const before = memory();
     const lag = watchLag();
     const start = performance.now();
+    const firstCpu = cpuTime();
     const detector = openDetector({
       root,
       index,
@@ -53,6 +54,8 @@ async function measure(files: number): Promise<void> {
     await detector.settled();
     const first = performance.now() - start;
     const firstLag = lag();
+    const firstCpuMs = firstCpu();
+    const rescanCpu = cpuTime();
     const rescans: number[] = [];
     const rescanLag = watchLag();
     for (let i = 0; i < RESCANS; i++) {
@@ -61,6 +64,7 @@ async function measure(files: number): Promise<void> {
       rescans.push(performance.now() - from);
     }
     const lagOfRescans = rescanLag();
+    const rescanCpuMs = rescanCpu() / RESCANS;
     const edits: number[] = [];
     for (let i = 0; i < EDITS; i++) {
       const before = records.changes;
@@ -72,6 +76,7 @@ async function measure(files: number): Promise<void> {
     const after = memory();
     await detector.close();
     await hashing.close();
+    if (process.env.BENCH_DEBUG) { globalThis.gc?.(); console.log(process.memoryUsage()); }
     root.close();
     sqlite.close();
     console.log(
@@ -79,8 +84,10 @@ async function measure(files: number): Promise<void> {
         files,
         first_listing_ms: Math.round(listed),
         first_scan_ms: Math.round(first),
+        first_scan_cpu_ms: Math.round(firstCpuMs),
         first_scan_longest_block_ms: firstLag,
         rescan_ms: Math.round(median(rescans)),
+        rescan_cpu_ms: Math.round(rescanCpuMs),
         rescan_longest_block_ms: lagOfRescans,
         notice_ms: Math.round(median(edits)),
         memory_before_mb: before,
@@ -124,6 +131,15 @@ function watchLag(): () => number {
   return () => {
     clearInterval(timer);
     return Math.round(longest);
+  };
+}
+
+/** Milliseconds of processor time that all threads use from now until the returned function is called. */
+function cpuTime(): () => number {
+  const start = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(start);
+    return (user + system) / 1_000;
   };
 }
 
