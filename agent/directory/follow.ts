@@ -26,7 +26,7 @@ export interface FollowOptions {
   readonly changes: ChangeSource;
   readonly index: LocalIndex;
   readonly pending: PendingStore;
-  readonly placer: Pick<Placer, 'settle'>;
+  readonly placer: Pick<Placer, 'settle' | 'touch'>;
   /** After a commit: there may be something to do. */
   readonly onChanges: () => void;
   /** No record may need these contents any more. */
@@ -67,6 +67,7 @@ export function follow(options: FollowOptions): Follower {
   const stopNoting = changes.inTransaction(({ before, after }) => {
     const waitedFor = before && pending.get(before.uuid)?.sha256;
     if (waitedFor !== undefined) obsolete.add(waitedFor);
+    placer.touch(after.uuid);
     if (together === undefined) note(after);
     else together.add(after.uuid);
   });

@@ -50,6 +50,8 @@ export class Placer {
   readonly #options: PlacerOptions;
   readonly #surroundings: Surroundings;
   readonly #busy = new Map<string, Promise<Outcome>>();
+  /** Records that have changed since we began to place them. */
+  readonly #touched = new Set<string>();
 
   constructor(options: PlacerOptions) {
     this.#options = options;
@@ -83,6 +85,11 @@ export class Placer {
     } finally {
       if (supply !== undefined && !isUsed) await supply.discard();
     }
+  }
+
+  /** The record has a new version. */
+  touch(uuid: string): void {
+    if (this.#busy.has(uuid)) this.#touched.add(uuid);
   }
 
   /** Compares record and index anew and notes what is missing. Inside a transaction. */
@@ -127,6 +134,7 @@ export class Placer {
       return await placing;
     } finally {
       this.#busy.delete(uuid);
+      this.#touched.delete(uuid);
     }
   }
 
@@ -160,12 +168,7 @@ export class Placer {
     const record = records.getByUuid(uuid);
     const row = index.byUuid(uuid);
     const desired = record && desiredOf(record);
-    if (
-      record === undefined ||
-      desired === undefined ||
-      desired.kind === 'refused' ||
-      missingFor(record, row) === undefined
-    ) {
+    if (!record || !desired || desired.kind === 'refused' || !missingFor(record, row, desired)) {
       index.transaction(() => this.settle(uuid));
       return 'done';
     }
@@ -174,8 +177,10 @@ export class Placer {
       return this.#outcome(uuid, false);
     }
     // Of two live records with one key only one keeps it; the database has yet to decide, or a peer with more rights.
-    const rightful = records.get(desired.path);
-    if (rightful !== undefined && rightful.uuid !== uuid) return 'blocked';
+    const isRightful = records.writable
+      ? !records.isContested(desired.path)
+      : records.get(desired.path)?.uuid === uuid;
+    if (!isRightful) return 'blocked';
     return desired.kind === 'directory'
       ? this.#directory(record, desired.path, desired.entry, row, chain)
       : this.#file(record, desired.path, desired.entry, row, supply, chain);
@@ -356,17 +361,16 @@ export class Placer {
 
   /** Notes what the disk shows. True if that is the record's current version. */
   #finish(row: IntendedRow, facts: FileFacts | undefined): boolean {
-    const { index, pending, records } = this.#options;
+    const { index, pending } = this.#options;
     if (facts === undefined) return false;
     index.put(indexRow(row, facts));
-    if (row.uuid === undefined || row.clock === undefined) return false;
-    const record = records.getByUuid(row.uuid);
-    if (record !== undefined && sameClock(row.clock, record.vectorClock)) {
-      pending.remove(row.uuid);
-      return true;
+    if (row.uuid === undefined) return false;
+    if (this.#touched.has(row.uuid)) {
+      this.settle(row.uuid);
+      return false;
     }
-    this.settle(row.uuid);
-    return false;
+    pending.remove(row.uuid);
+    return true;
   }
 
   /** What is left to do after everything that was tried. */

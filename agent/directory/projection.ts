@@ -55,11 +55,15 @@ export function desiredOf(record: FileRecord): Desired {
 
 /**
  * What is to be done so that the folder shows the record; undefined if it does.
- * @param row what the index has for the record's uuid (not for its path).
+ * @param row what the index has for the record's uuid (not for its path)
+ * @param desired what `desiredOf` says, if it was asked already
  */
-export function missingFor(record: FileRecord, row: IndexRow | undefined): NewPending | undefined {
+export function missingFor(
+  record: FileRecord,
+  row: IndexRow | undefined,
+  desired: Desired = desiredOf(record),
+): NewPending | undefined {
   const { uuid } = record;
-  const desired = desiredOf(record);
   switch (desired.kind) {
     case 'refused':
       // What was there before under this record stays: nobody asked for its removal.

@@ -16,8 +16,11 @@ import { desiredOf, type FileRecord } from './projection.ts';
 
 /** What the directory needs of the database. */
 export interface Records {
+  readonly writable: boolean;
   /** The live record of a key. */
   get(key: string): FileRecord | undefined;
+  /** Whether it is still to be decided which of several live records keeps the key; only where we may decide. */
+  isContested(key: string): boolean;
   getByUuid(uuid: string): FileRecord | undefined;
 }
 
