@@ -5,6 +5,7 @@ import { formatEndpoint } from '../base/endpoint.ts';
 import { EXIT, environmentError } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import { groupAccessCode } from '../club/access-code.ts';
+import type { Demo } from '../demo.ts';
 import { command, count, flag, text } from './command.ts';
 import { counted, qrCode, readableBytes } from './presentation.ts';
 
@@ -61,8 +62,6 @@ export default command({
     }
   },
 });
-
-type Demo = Awaited<ReturnType<typeof import('../demo.ts')['openDemo']>>;
 
 async function watch(
   demo: Demo,
