@@ -15,7 +15,6 @@ import { MAX_UPDATE, updateBody } from './messages.ts';
 import { type DatabaseRecord, haveSameContents, isSameChange, type Known, type Version } from './record.ts';
 import type { StoredRecord } from './row-codec.ts';
 import type { RecordStore, Signed } from './store.ts';
-import type { VectorClock } from './vector-clock.ts';
 
 /**
  * Where a change comes from: a local writer, who has it already; a remote peer; or `merge`: a conflict copy or the
@@ -43,6 +42,8 @@ export interface ApplyOptions {
 }
 
 export interface Applied {
+  /** The record as it is now. */
+  readonly known: Known;
   /** Place of the record's current version in the order of arrival. */
   readonly sequence: number;
   /** Whether that is the version which was applied. */
@@ -58,8 +59,11 @@ export class Applier {
     this.#store = options.store;
   }
 
-  /** A version arrives. What it replaces and what it loses against is dealt with. */
-  apply(version: Version, origin: Origin, signed?: Signed): Applied {
+  /**
+   * A version arrives. What it replaces and what it loses against is dealt with.
+   * @param valueText the text of its value, if it is known.
+   */
+  apply(version: Version, origin: Origin, signed?: Signed, valueText?: string): Applied {
     const current = this.#store.byUuid(version.uuid);
     const reception = receive(current, version);
     if (current !== undefined) {
@@ -73,20 +77,23 @@ export class Applier {
         if (reception.seen !== current.seen) this.#store.setSeen(current, reception.seen);
         const isCurrent =
           isSameChange(current.version, version) && haveSameContents(current.version, version);
-        return { sequence: current.sequence, isCurrent };
+        const known = { version: current.version, seen: reception.seen };
+        return { known, sequence: current.sequence, isCurrent };
       }
     }
-    return { sequence: this.#put(version, reception.seen, current, origin, signed), isCurrent: true };
+    const known: Known = { version, seen: reception.seen };
+    const text = valueText ?? stringifyJson(version.value);
+    return { known, sequence: this.#put(known, current, origin, text, signed), isCurrent: true };
   }
 
   #put(
-    version: Version,
-    seen: VectorClock,
+    known: Known,
     current: StoredRecord | undefined,
     origin: Origin,
+    valueText: string,
     signed: Signed | undefined,
   ): number {
-    const valueText = stringifyJson(version.value);
+    const { version, seen } = known;
     const isOurForm = signed !== undefined && equalBytes(signed.body, updateBody({ ...version, valueText }));
     const sequence = this.#store.put({
       version,
@@ -95,7 +102,7 @@ export class Applier {
       body: isOurForm ? undefined : signed?.body,
       signature: signed?.signature,
     });
-    this.#options.onChange(current, { version, seen }, origin);
+    this.#options.onChange(current, known, origin);
     const isNewHere = current === undefined || current.version.deleted || current.version.key !== version.key;
     if (!version.deleted && isNewHere && this.#store.byKey(version.key, false).length > 1) {
       this.#store.contest(version.key);
@@ -129,12 +136,13 @@ export class Applier {
 
   #derive(derived: Derived): void {
     const version = { ...derived, lastUpdatedBy: this.#options.self, lastUpdatedRev: 0n };
-    const size = updateBody({ ...version, valueText: stringifyJson(version.value) }).length;
+    const valueText = stringifyJson(version.value);
+    const size = updateBody({ ...version, valueText }).length;
     // Only a hostile peer makes values of this size; what we make must stay acceptable for all others.
     if (size > MAX_UPDATE - 32) {
       this.#options.log.warn('a conflict copy would be too large and was not made', { key: derived.key });
       return;
     }
-    this.apply({ ...version, lastUpdatedRev: this.#store.nextRevision() }, 'merge');
+    this.apply({ ...version, lastUpdatedRev: this.#store.nextRevision() }, 'merge', undefined, valueText);
   }
 }

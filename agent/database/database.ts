@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import { asError, userError } from '../base/errors.ts';
 import { type Json, stringifyJson } from '../base/json.ts';
 import type { Logger } from '../base/log.ts';
+import { MAX_U63 } from '../base/schema.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { type Applied, Applier, type Change, type Origin } from './apply.ts';
 import type {
@@ -20,7 +21,7 @@ import { ContestedKeys } from './contested.ts';
 import { type Feed, openFeed } from './feed.ts';
 import { newUuid, stamp } from './local-change.ts';
 import { type ConflictPolicy, compareForKey } from './merge.ts';
-import { MAX_KEY, MAX_UPDATE, updateBody } from './messages.ts';
+import { MAX_KEY, MAX_UPDATE, updateBody, type VersionText } from './messages.ts';
 import { type DatabaseRecord, haveSameContents, type Known, type Version } from './record.ts';
 import { openSinceStore, type SinceStore } from './since.ts';
 import { endOfPrefix, openRecordStore, type RecordStore, type Signed } from './store.ts';
@@ -155,11 +156,11 @@ class Database implements ReplicatedDatabase {
         if (basedOn === undefined || isBefore(current.seen, basedOn)) throw noRecord();
         return this.#change(current, uuid, contents, basedOn);
       }
-      const { writtenClock, ...record } = this.#change(current, uuid, contents, undefined);
-      if (basedOn === undefined) return { ...record, writtenClock };
+      const written = this.#change(current, uuid, contents, undefined);
+      if (basedOn === undefined) return written;
       // The writer has moved what it knew, and may still not know the contents that moved with it.
-      const ticks = [...writtenClock].filter(([peer, count]) => count > (current.seen.get(peer) ?? 0n));
-      return { ...record, writtenClock: mergeClocks(basedOn, new Map(ticks)) };
+      const ticks = [...written.clock].filter(([peer, count]) => count > (current.seen.get(peer) ?? 0n));
+      return { known: written.known, clock: mergeClocks(basedOn, new Map(ticks)) };
     });
   }
 
@@ -176,13 +177,14 @@ class Database implements ReplicatedDatabase {
     return this.#options.sqlite.transaction(work);
   }
 
-  #write(work: () => WrittenRecord): WrittenRecord {
+  #write(work: () => Written): WrittenRecord {
     if (!this.writable) {
       throw userError('database.read_only', 'this share may only be read here', {
         remedy: 'ask its owner for a read-write code',
       });
     }
-    return this.transaction(work);
+    const { known, clock } = this.transaction(work);
+    return recordOf(known, clock);
   }
 
   #change(
@@ -190,7 +192,7 @@ class Database implements ReplicatedDatabase {
     uuid: string | undefined,
     contents: Pick<Version, 'key' | 'value' | 'deleted'>,
     basedOn: VectorClock | undefined,
-  ): WrittenRecord {
+  ): Written {
     const now = this.#options.clock.now();
     const version: Version = {
       ...contents,
@@ -199,15 +201,13 @@ class Database implements ReplicatedDatabase {
       lastUpdatedRev: 0n,
     };
     if (current !== undefined && haveSameContents(current.version, version)) {
-      return { ...recordOf(current), writtenClock: current.seen };
+      return { known: current, clock: current.seen };
     }
-    checkUsable(version);
-    this.#applier.apply({ ...version, lastUpdatedRev: this.#store.nextRevision() }, 'local');
-    const known = this.#store.byUuid(version.uuid);
-    return {
-      ...recordOf(known ?? { version, seen: version.vectorClock }),
-      writtenClock: version.vectorClock,
-    };
+    const valueText = stringifyJson(version.value);
+    checkUsable({ ...version, valueText });
+    const complete = { ...version, lastUpdatedRev: this.#store.nextRevision() };
+    const { known } = this.#applier.apply(complete, 'local', undefined, valueText);
+    return { known, clock: version.vectorClock };
   }
 
   revision(): bigint {
@@ -273,20 +273,31 @@ class Database implements ReplicatedDatabase {
   }
 }
 
-function recordOf({ version, seen }: Known): DatabaseRecord {
-  const { uuid, key, deleted, lastUpdatedBy, lastUpdatedRev, updateTime } = version;
+/** After a local change: the record, and what its writer knows now. */
+interface Written {
+  readonly known: Known;
+  readonly clock: VectorClock;
+}
+
+function recordOf(known: Known): DatabaseRecord;
+function recordOf(known: Known, writtenClock: VectorClock): WrittenRecord;
+function recordOf({ version, seen }: Known, writtenClock?: VectorClock): DatabaseRecord {
+  const { uuid, key, deleted, lastUpdatedBy, lastUpdatedRev } = version;
   return {
     uuid,
     key,
-    // Parsed only if somebody looks.
+    // Decoded only if somebody looks.
     get value() {
       return version.value;
     },
     deleted,
     lastUpdatedBy,
     lastUpdatedRev,
-    updateTime,
+    get updateTime() {
+      return version.updateTime;
+    },
     vectorClock: seen,
+    ...(writtenClock === undefined ? {} : { writtenClock }),
   };
 }
 
@@ -302,13 +313,15 @@ function noRecord() {
   return userError('database.no_record', 'there is no such record any more');
 }
 
-function checkUsable(version: Version): void {
-  if (version.key.length > MAX_KEY || !version.key.isWellFormed()) {
+function checkUsable(version: VersionText): void {
+  const { key, valueText, vectorClock } = version;
+  if (key.length > MAX_KEY || !key.isWellFormed()) {
     throw userError('database.key_unusable', 'a key is too long or no valid Unicode');
   }
+  // A character takes at most six bytes; everything else less than this. Nearly always that is enough to know.
+  const most = 6 * key.length + 3 * valueText.length + 64 * vectorClock.size + 512;
   // With the longest revision, so that it does not depend on when it is written.
-  const text = { ...version, lastUpdatedRev: 2n ** 63n - 1n, valueText: stringifyJson(version.value) };
-  if (updateBody(text).length > MAX_UPDATE) {
+  if (most > MAX_UPDATE && updateBody({ ...version, lastUpdatedRev: MAX_U63 }).length > MAX_UPDATE) {
     throw userError('database.value_too_large', `a value is larger than ${MAX_UPDATE} bytes`);
   }
 }

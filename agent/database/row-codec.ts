@@ -27,7 +27,7 @@ export interface RecordRow {
   readonly seen: Uint8Array | null;
 }
 
-/** A stored version; the value is parsed when somebody asks for it. */
+/** A stored version; value and time are decoded when somebody asks for them. */
 export interface StoredVersion extends Version, VersionText {}
 
 /** A stored record, and its place in the order of arrival. */
@@ -39,6 +39,7 @@ export interface StoredRecord extends Known {
 export function decodeRow(row: RecordRow, peers: PeerNumbers): StoredRecord {
   const vectorClock = decodeClock(row.clock, peers);
   let value: Json | undefined;
+  let time: string | undefined;
   const version: StoredVersion = {
     uuid: hexOf(row.uuid),
     key: row.key,
@@ -50,7 +51,11 @@ export function decodeRow(row: RecordRow, peers: PeerNumbers): StoredRecord {
     deleted: row.deleted !== 0n,
     lastUpdatedBy: peers.peerOf(Number(row.author)),
     lastUpdatedRev: row.revision,
-    updateTime: typeof row.time === 'bigint' ? formatTimestamp(row.time) : String(row.time),
+    get updateTime() {
+      if (time === undefined)
+        time = typeof row.time === 'bigint' ? formatTimestamp(row.time) : String(row.time);
+      return time;
+    },
     vectorClock,
   };
   return {
@@ -65,7 +70,8 @@ const MAX_INT64 = 2n ** 63n - 1n;
 /** Nanoseconds if they fit and the text is the shortest for them, which is nearly always; else the text itself. */
 export function encodeTime(text: string): bigint | string {
   const time = parseTimestamp(text);
-  return time <= MAX_INT64 && time >= -MAX_INT64 && formatTimestamp(time) === text ? time : text;
+  const isShortest = !text.includes('.') || !text.endsWith('0Z');
+  return isShortest && time <= MAX_INT64 && time >= -MAX_INT64 ? time : text;
 }
 
 /** For each component the peer's number and the count, seven bits a byte, the lowest first. */

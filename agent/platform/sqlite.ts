@@ -248,14 +248,15 @@ class Connection implements Sqlite {
   transaction<T>(work: () => T): T {
     const depth = this.#depth;
     const callbacks = this.#afterCommit.length;
-    this.exec(depth === 0 ? 'BEGIN IMMEDIATE' : `SAVEPOINT level${depth}`);
+    // Prepared, like everything that is done once for each record.
+    this.prepare(depth === 0 ? 'BEGIN IMMEDIATE' : `SAVEPOINT level${depth}`).run();
     this.#depth += 1;
     try {
       const result = work();
       if (result instanceof Promise) {
         throw internalError('sqlite.asynchronous_work', 'the work of a transaction was asynchronous');
       }
-      this.exec(depth === 0 ? 'COMMIT' : `RELEASE level${depth}`);
+      this.prepare(depth === 0 ? 'COMMIT' : `RELEASE level${depth}`).run();
       this.#depth = depth;
       if (depth === 0) this.#committed();
       return result;

@@ -304,7 +304,7 @@ export class Simulation {
 }
 
 /** Everything that an application can see of the records, and by whom they are. */
-export function visible(member: Member): string[] {
+export function recordsOf(member: Member): string[] {
   return [...member.database.iterate({ includeDeleted: true })]
     .map(({ uuid, key, value, deleted, lastUpdatedBy, lastUpdatedRev, updateTime }) =>
       stringifyJson([uuid, key, value, deleted, lastUpdatedBy, lastUpdatedRev, updateTime]),

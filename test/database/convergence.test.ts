@@ -9,10 +9,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { DatabaseRecord, VectorClock } from '../../agent/database/database.ts';
+import type { DatabaseRecord, VectorClock, WrittenRecord } from '../../agent/database/database.ts';
 import { updateBody } from '../../agent/database/messages.ts';
 import { isBefore } from '../../agent/database/vector-clock.ts';
-import { type Member, mark, Simulation, visible } from './club-simulation.ts';
+import { type Member, mark, recordsOf, Simulation } from './club-simulation.ts';
 
 const SCHEDULES = Number(process.env.SKYLARK_SCHEDULES ?? 300);
 const KEYS = ['/a', '/b', '/c'];
@@ -104,17 +104,26 @@ class Specification {
   /** What each member's people have looked at: the clock and contents of each record, at one time or another. */
   readonly looked = new Map<Member, { uuid: string; clock: VectorClock; mark: string | undefined }[]>();
 
-  /** @param isLate the author has looked at this record only, and some time ago. */
-  note(member: Member, made: DatabaseRecord, clock: VectorClock, isLate = false): void {
-    const seen = this.edits.filter(({ uuid, clock: theirs }) => {
-      if (uuid === made.uuid) return isBefore(theirs, clock);
-      const known = isLate ? undefined : member.database.getByUuid(uuid);
-      if (known === undefined || !isBefore(theirs, known.vectorClock)) return false;
+  /** What somebody sees who looks at this member's device. */
+  visibleTo({ database }: Member): Set<Edit> {
+    const visible = this.edits.filter(({ uuid, clock }) => {
+      const known = database.getByUuid(uuid);
+      if (known === undefined || !isBefore(clock, known.vectorClock)) return false;
       // Of two live records of a key, nobody sees the one that will have to give way.
-      return known.deleted || member.database.get(known.key)?.uuid === uuid;
+      return known.deleted || database.get(known.key)?.uuid === uuid;
     });
-    const edit = { mark: mark(made.value) ?? '', uuid: made.uuid, key: made.key, clock, seen: new Set(seen) };
+    return new Set(visible);
+  }
+
+  /** @param visible what the author saw; of the record itself, it is what the clock says. */
+  note(made: WrittenRecord, visible: Set<Edit>): void {
+    const { uuid, key, value, writtenClock } = made;
+    const seen = this.edits.filter((edit) =>
+      edit.uuid === uuid ? isBefore(edit.clock, writtenClock) : visible.has(edit),
+    );
+    const edit = { mark: mark(value) ?? '', uuid, key, clock: writtenClock, seen: new Set(seen) };
     this.edits.push(edit);
+    visible.add(edit);
   }
 
   look(member: Member, record: DatabaseRecord): void {
@@ -133,6 +142,7 @@ function act(simulation: Simulation, specification: Specification, { kind, membe
   const wanted = database.get(KEYS[key]!);
   const current = wanted ?? (kind === 'put' ? undefined : database.iterate().next().value);
   const path = current?.key ?? KEYS[key]!;
+  const visible = specification.visibleTo(actor);
   const overwrite = (seen: { mark: string | undefined } | undefined) => {
     if (seen?.mark !== undefined) specification.overwritten.add(seen.mark);
   };
@@ -142,7 +152,7 @@ function act(simulation: Simulation, specification: Specification, { kind, membe
     case 'put': {
       const made = database.put(path, { v: `v${++marks}` });
       if (current?.uuid === made.uuid) overwrite(before);
-      specification.note(actor, made, made.writtenClock);
+      specification.note(made, visible);
       break;
     }
     case 'late': {
@@ -154,7 +164,7 @@ function act(simulation: Simulation, specification: Specification, { kind, membe
       assert.ok(record !== undefined);
       const made = database.put(record.key, { v: `v${++marks}` }, { uuid: then.uuid, basedOn: then.clock });
       overwrite(then);
-      specification.note(actor, made, made.writtenClock, true);
+      specification.note(made, new Set());
       break;
     }
     case 'rename': {
@@ -165,11 +175,11 @@ function act(simulation: Simulation, specification: Specification, { kind, membe
       database.transaction(() => {
         if (occupant !== undefined) {
           const removed = database.remove(occupant.uuid);
-          specification.note(actor, removed, removed.writtenClock);
+          specification.note(removed, visible);
           overwrite({ mark: mark(occupant.value) });
         }
         const made = database.rename(current.uuid, target);
-        specification.note(actor, made, made.writtenClock);
+        specification.note(made, visible);
       });
       break;
     }
@@ -183,7 +193,7 @@ function act(simulation: Simulation, specification: Specification, { kind, membe
           [occupant.uuid, path],
         ] as const) {
           const made = database.rename(uuid, to);
-          specification.note(actor, made, made.writtenClock);
+          specification.note(made, visible);
         }
       });
       break;
@@ -192,7 +202,7 @@ function act(simulation: Simulation, specification: Specification, { kind, membe
       if (current === undefined) break;
       const made = database.remove(current.uuid);
       overwrite(before);
-      specification.note(actor, made, made.writtenClock);
+      specification.note(made, visible);
       break;
     }
     default:
@@ -291,7 +301,7 @@ async function converge(simulation: Simulation, shape: Plan['shape']): Promise<v
 function check({ members }: Simulation, { edits, overwritten }: Specification): void {
   const [first] = members;
   assert.ok(first !== undefined);
-  for (const member of members) assert.deepEqual(visible(member), visible(first), 'all have the same');
+  for (const member of members) assert.deepEqual(recordsOf(member), recordsOf(first), 'all have the same');
   const records = [...first.database.iterate({ includeDeleted: true })];
   const live = records.filter(({ deleted }) => !deleted);
   assert.equal(new Set(live.map(({ key }) => key)).size, live.length, 'each key has one live record');

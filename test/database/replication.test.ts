@@ -10,7 +10,15 @@ import { getUpdates, update, updateBody } from '../../agent/database/messages.ts
 import { encode } from '../../agent/wire/message.ts';
 import type { OutgoingMessage } from '../../agent/wire/message-stream.ts';
 import { survivesAsync } from '../support/properties.ts';
-import { cheapSigner, incoming, Link, type Member, policy, Simulation, visible } from './club-simulation.ts';
+import {
+  cheapSigner,
+  incoming,
+  Link,
+  type Member,
+  policy,
+  recordsOf,
+  Simulation,
+} from './club-simulation.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -31,7 +39,7 @@ const updatesIn = (messages: readonly OutgoingMessage[]) =>
   messages.filter((message) => typeOf(message) === update.type).length;
 
 function same(...members: readonly Member[]): void {
-  for (const member of members) assert.deepEqual(visible(member), visible(members[0]!));
+  for (const member of members) assert.deepEqual(recordsOf(member), recordsOf(members[0]!));
 }
 
 test('what one member has, the other gets: first all, then each change once', async (t) => {
@@ -178,8 +186,8 @@ test('on a read-only connection, what no writer has signed is neither stored nor
     toWriter.inject(0, message);
   }
   await simulation.settle();
-  assert.deepEqual(visible(writer!), []);
-  assert.deepEqual(visible(other!), []);
+  assert.deepEqual(recordsOf(writer!), []);
+  assert.deepEqual(recordsOf(other!), []);
   assert.equal(writer!.replication.counters.refused, 4);
   assert.deepEqual(writer!.warnings, ['refused an update that no read-write member has signed']);
   assert.ok(toWriter.isOpen);
@@ -231,7 +239,7 @@ test('real RSA signatures pass through a reader to another one', async (t) => {
   simulation.connect(first!, second!);
   for (let i = 0; i < 30; i++) writer.database.put(`/${i}`, { v: `${i}` });
   // RSA works on other threads, so this is not over when the event loop is idle.
-  while (visible(second!).length < 30) {
+  while (recordsOf(second!).length < 30) {
     await new Promise((resolve) => setImmediate(resolve));
     await simulation.settle();
   }
@@ -323,7 +331,7 @@ test('a device that was put back to an earlier state is told so, once, and gets 
   simulation.connect(restored, b!);
   await simulation.settle();
   same(restored, b!);
-  assert.ok(visible(b!).some((line) => line.includes('/after')));
+  assert.ok(recordsOf(b!).some((line) => line.includes('/after')));
 });
 
 test('an update in our own name that we have never made is a sign of that too', async (t) => {
@@ -353,7 +361,7 @@ test('an update in our own name that we have never made is a sign of that too', 
   simulation.connect(b!, c);
   await simulation.settle();
   same(b!, c);
-  assert.equal(visible(c).length, 2);
+  assert.equal(recordsOf(c).length, 2);
 });
 
 test('updates that can not be stored end that connection, and are asked for again', async (t) => {
@@ -474,6 +482,6 @@ test('one peer does not wait for what is stored for another club', async (t) => 
   a!.database.put('/mine', { v: 'mine' });
   await simulation.settle();
   same(a!, b!);
-  assert.equal(visible(b!).length, 1);
+  assert.equal(recordsOf(b!).length, 1);
   other.close();
 });
