@@ -45,7 +45,8 @@ test('killed in the middle of its work, a device has all that it committed and n
       log: silentLogger,
     });
     const latest = database.get('/latest');
-    assert.equal(latest?.uuid, uuid);
+    assert.ok(latest !== undefined);
+    assert.equal(latest.uuid, uuid);
     assert.ok(latest.lastUpdatedRev >= BigInt(revision!), 'what was said to be committed is there');
     const [writer, last] = mark(latest.value)!.split(' ');
     assert.equal(writer, pid);
