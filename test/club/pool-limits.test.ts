@@ -181,3 +181,22 @@ test('one address is dialled once at a time, and not more than 64 at once', asyn
   assert.equal(codes.filter((code) => code === 'pool.timeout').length, 65);
   await clock.run(Promise.all([alice.stop(), bob.stop(), hole.stop()]));
 });
+
+test('a new peer ID ends the sessions under the old one', async () => {
+  const { clock, alice, bob } = await members();
+  const [session] = alice.chat.sessions;
+  assert.equal(session?.self, alice.club.peer);
+  await alice.registry.mintPeer(alice.club.id);
+  await clock.pass(3 * SECOND);
+  assert.equal(session?.signal.aborted, true);
+  await clock.run(bob.pool.dial(bob.keyId(), alice.address));
+  assert.deepEqual(
+    [...alice.chat.sessions].map(({ self }) => self),
+    [alice.club.peer],
+  );
+  assert.deepEqual(
+    bob.pool.connections().map(({ peer }) => peer.id),
+    [alice.club.peer],
+  );
+  await clock.run(Promise.all([alice.stop(), bob.stop()]));
+});
