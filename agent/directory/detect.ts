@@ -136,7 +136,7 @@ class FolderDetector implements Detector {
       signal,
       scan: (path, depth) => this.#scan(path, depth),
       isPaused: () => this.#isPaused,
-      checkRoot: () => this.#guard.check(),
+      checkRoot: () => this.#checkRoot(),
       isWatched: () => this.#watch.isComplete,
       onFullScan: (when) => this.#onFullScan(when),
       onEnd: () => this.#onScanEnd(),
@@ -346,6 +346,12 @@ class FolderDetector implements Detector {
         this.#scanned = entries;
       },
     });
+  }
+
+  async #checkRoot(): Promise<boolean> {
+    if (!(await this.#guard.check())) return false;
+    await this.#options.root.learnSpelling();
+    return true;
   }
 
   #onFullScan(when: 'before' | 'after'): void {

@@ -4,7 +4,7 @@
  */
 
 import { describeError, errorCode } from '../base/errors.ts';
-import { type FileFacts, foldName, nameOf, parentOf, type ShareRoot, sameFacts } from '../platform/files.ts';
+import { type FileFacts, nameOf, type ShareRoot, sameFacts } from '../platform/files.ts';
 import type { Hashing } from './hashing.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import { type Obstacle, obstacleOf } from './scan.ts';
@@ -51,6 +51,11 @@ const FRESH_NS = 100_000_000n;
 /** As above, where the file system only keeps whole seconds (FAT: every other). */
 const COARSE_FRESH_NS = 2_000_000_000n;
 const SECOND_NS = 1_000_000_000n;
+/**
+ * Times that are kept no finer come from file systems (FAT, exFAT) whose inode numbers mean nothing after a while: there,
+ * equal numbers, sizes and times are no proof of equal contents.
+ */
+const FINE_NS = 10_000_000n;
 
 /**
  * @param patiently false: takes a file that keeps changing as it is, if it holds still while it is read.
@@ -62,7 +67,7 @@ export async function examine(path: string, patiently: boolean, examiner: Examin
   const row = index.byPath(path);
   let facts: FileFacts | undefined;
   try {
-    facts = await root.look(localPath);
+    facts = await root.lookExactly(localPath);
   } catch (thrown) {
     return obstacleFrom(path, localPath, errorCode(thrown), thrown);
   }
@@ -143,24 +148,13 @@ async function findMove(facts: FileFacts, path: string, examiner: Examiner): Pro
     if (row.path === path || row.kind !== facts.kind) continue;
     if (row.kind === 'file') {
       if (row.size !== facts.size || row.mtimeNs !== facts.mtimeNs || row.sha256 === undefined) continue;
+      if (facts.mtimeNs % FINE_NS === 0n) continue;
       sha256 = row.sha256;
     }
-    if (row.uuid !== undefined && (isRespelling(row.path, path, facts) || (await hasLeft(row, examiner))))
+    if (row.uuid !== undefined && (await hasLeft(row, examiner)))
       return { movedFrom: row, sha256: row.sha256 ?? '' };
   }
   return sha256 === undefined ? undefined : { movedFrom: undefined, sha256 };
-}
-
-/**
- * A file with a single name can't be at two paths: where the file system ignores case, it still answers to the old
- * spelling after it was renamed to another one.
- */
-function isRespelling(from: string, to: string, facts: FileFacts): boolean {
-  return (
-    (facts.links === 1 || facts.kind === 'directory') &&
-    parentOf(from) === parentOf(to) &&
-    foldName(nameOf(from)) === foldName(nameOf(to))
-  );
 }
 
 /** Moved to another file system, or copied and then deleted: the same contents, and the old path is gone. */
@@ -170,6 +164,7 @@ async function findMovedContents(
   path: string,
   examiner: Examiner,
 ): Promise<IndexRow | undefined> {
+  // All empty files are equal: that proves nothing.
   if (facts.size === 0n) return undefined;
   for (const row of examiner.index.bySha256(sha256))
     if (row.path !== path && row.uuid !== undefined && (await hasLeft(row, examiner))) return row;
@@ -179,7 +174,7 @@ async function findMovedContents(
 /** Nothing is at its path. Something else there means a backup before saving: then the record stays with the path. */
 async function hasLeft(row: IndexRow, { root, index }: Examiner): Promise<boolean> {
   try {
-    return (await root.look(index.localPath(row.path))) === undefined;
+    return (await root.lookExactly(index.localPath(row.path))) === undefined;
   } catch (thrown) {
     if (errorCode(thrown)?.startsWith('files.')) return false;
     throw thrown;

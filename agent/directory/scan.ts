@@ -209,7 +209,7 @@ class Scan {
       signal.throwIfAborted();
       let facts: FileFacts | undefined;
       try {
-        facts = await root.look(index.localPath(row.path));
+        facts = await root.lookExactly(index.localPath(row.path));
       } catch (thrown) {
         const code = errorCode(thrown);
         if (code?.startsWith('share.') || !code?.startsWith('files.')) throw thrown;

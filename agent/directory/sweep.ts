@@ -161,7 +161,7 @@ class DeletionSweeper implements Sweeper {
     const { root, index, isHeld, onPresent } = this.#options;
     if (isHeld(row.path)) return false;
     try {
-      const facts = await root.look(index.localPath(row.path));
+      const facts = await root.lookExactly(index.localPath(row.path));
       // A link or a pipe has taken its place: nothing that could be synced is left.
       if (facts === undefined || facts.kind === 'symlink' || facts.kind === 'special')
         return !index.mayHaveMoved(row);

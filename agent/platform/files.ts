@@ -25,7 +25,6 @@ import {
   O_PATH,
   O_RDONLY,
   open,
-  readFully,
   stat,
   utimes,
 } from './files-calls.ts';
@@ -38,8 +37,10 @@ import {
   parentOf,
 } from './files-directories.ts';
 import { type ListedEntry, listDirectory } from './files-list.ts';
+import { type OpenFile, ReadableFile } from './files-read.ts';
 import { checkUnchanged, existsError, isThere, renameWithoutReplacing } from './files-rename.ts';
 import { type SmallFile, SmallFileReader } from './files-small.ts';
+import { Spelling } from './files-spelling.ts';
 import { listTemporaries, openTemporary, type Temporary, type TemporaryOptions } from './files-temporary.ts';
 import { type DirectoryWatch, watchDirectory } from './files-watch.ts';
 
@@ -48,25 +49,12 @@ export { sameFacts } from './files-calls.ts';
 export { nameOf, parentOf } from './files-directories.ts';
 export type { ListedEntry } from './files-list.ts';
 export { foldName, isOwnName, STATE_FOLDER, TEMPORARY_SUFFIX } from './files-names.ts';
+export type { OpenFile } from './files-read.ts';
 export type { Expected } from './files-rename.ts';
 export type { SmallFile } from './files-small.ts';
 export type { CommitOptions, Temporary, TemporaryOptions } from './files-temporary.ts';
 export type { DirectoryWatch, WatchListener } from './files-watch.ts';
 export { onWatchOverflow } from './files-watch.ts';
-
-/** A regular file, open for reading. Nobody is kept from changing, renaming or deleting it. */
-export interface OpenFile {
-  readonly path: string;
-  /** As they were when it was opened. */
-  readonly facts: FileFacts;
-  /** For a worker thread of this process; valid until `close`. */
-  readonly descriptor: number;
-  /** Fills `target` from `position` as far as the file goes; the number of bytes read. @throws `files.*`. */
-  read(target: Uint8Array, position: bigint): Promise<number>;
-  /** As they are now. */
-  look(): Promise<FileFacts>;
-  close(): Promise<void>;
-}
 
 export interface AttributeChange {
   /** Permission bits, 0 to 0o777. */
@@ -101,11 +89,13 @@ export class ShareRoot {
   readonly path: string;
   readonly #directories: Directories;
   readonly #flusher = new DirectoryFlusher();
+  readonly #spelling: Spelling;
   readonly #small = new SmallFileReader();
 
   constructor(path: string, clock: Clock) {
     this.path = path;
     this.#directories = new Directories(path, clock);
+    this.#spelling = new Spelling(this.#directories);
   }
 
   /**
@@ -136,6 +126,29 @@ export class ShareRoot {
     } catch (thrown) {
       if (isAbsentError(thrown)) return undefined;
       throw thrown;
+    }
+  }
+
+  /**
+   * As `look`, but where case makes no difference (see `learnSpelling`), undefined unless the directory shows exactly this
+   * name.
+   */
+  async lookExactly(path: string): Promise<FileFacts | undefined> {
+    const facts = await this.look(path);
+    if (facts === undefined || path === '/' || !this.#spelling.ignoresCase) return facts;
+    try {
+      return (await this.#spelling.isExact(path)) ? facts : undefined;
+    } catch (thrown) {
+      throw fileError('look at', path, thrown);
+    }
+  }
+
+  /** Finds out whether the file system ignores case; once the share has its state folder. */
+  async learnSpelling(): Promise<void> {
+    try {
+      await this.#spelling.learn();
+    } catch (thrown) {
+      throw fileError('look at', '/', thrown);
     }
   }
 
@@ -351,41 +364,6 @@ export class ShareRoot {
     } finally {
       await close(fd);
     }
-  }
-}
-
-class ReadableFile implements OpenFile {
-  readonly path: string;
-  readonly facts: FileFacts;
-  readonly descriptor: number;
-  #closed = false;
-
-  constructor(path: string, descriptor: number, facts: FileFacts) {
-    this.path = path;
-    this.descriptor = descriptor;
-    this.facts = facts;
-  }
-
-  async read(target: Uint8Array, position: bigint): Promise<number> {
-    try {
-      return await readFully(this.descriptor, target, position);
-    } catch (thrown) {
-      throw fileError('read', this.path, thrown);
-    }
-  }
-
-  async look(): Promise<FileFacts> {
-    try {
-      return await fstat(this.descriptor);
-    } catch (thrown) {
-      throw fileError('look at', this.path, thrown);
-    }
-  }
-
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    await close(this.descriptor);
   }
 }
 

@@ -1,0 +1,144 @@
+/** A share on a card as cameras and pianos write them: no modes, no hard links, no stable inodes, case makes no difference. */
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openShareRoot } from '../../agent/platform/files.ts';
+import { type Folder, withFolder } from './folder.ts';
+import { news, opened } from './hasty-detector.ts';
+
+const run = (command: string, ...parameters: string[]) =>
+  execFileSync(command, parameters, { encoding: 'utf8', stdio: 'pipe' });
+
+/** Undefined if exFAT can be mounted here. */
+function missing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root, to mount';
+  for (const program of ['mkfs.exfat', 'mount.exfat-fuse', 'losetup'])
+    if (spawnSync('which', [program]).status !== 0) return `needs ${program}`;
+  try {
+    withCard(() => undefined);
+    return undefined;
+  } catch {
+    return 'exFAT can not be mounted here';
+  }
+}
+
+interface Card {
+  readonly path: string;
+  unmount(): void;
+  mount(): void;
+}
+
+function withCard<T>(body: (card: Card) => T): T {
+  const top = fs.mkdtempSync(join(tmpdir(), 'skylark-exfat-'));
+  const image = join(top, 'image');
+  const path = join(top, 'card');
+  fs.mkdirSync(path);
+  fs.writeFileSync(image, '');
+  fs.truncateSync(image, 33_554_432);
+  run('mkfs.exfat', image);
+  const device = run('losetup', '-f', '--show', image).trim();
+  const card: Card = {
+    path,
+    mount: () => void run('mount.exfat-fuse', device, path),
+    unmount: () => void run('umount', '-l', path),
+  };
+  const remove = () => {
+    spawnSync('umount', ['-l', path]);
+    spawnSync('losetup', ['-d', device]);
+    fs.rmSync(image, { force: true });
+    fs.rmdirSync(path);
+    fs.rmdirSync(top);
+  };
+  try {
+    card.mount();
+    const result = body(card);
+    if (result instanceof Promise) return result.finally(remove) as T;
+    remove();
+    return result;
+  } catch (thrown) {
+    remove();
+    throw thrown;
+  }
+}
+
+async function withSharedCard(body: (folder: Folder, card: Card) => Promise<void>): Promise<void> {
+  await withFolder((folder) =>
+    withCard(async (card) => {
+      const root = await openShareRoot(card.path);
+      try {
+        await body({ ...folder, root, path: card.path, at: (path) => join(card.path, path) }, card);
+      } finally {
+        root.close();
+        // Its handles are closed behind its back.
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }),
+  );
+}
+
+const reason = missing();
+const skip = reason ?? false;
+
+test('files are placed, replaced, moved and removed on exFAT', { skip }, async () => {
+  await withSharedCard(async ({ root, at }) => {
+    const place = async (content: string, expected: 'absent' | 'present') => {
+      const file = await root.openTemporary('t', {});
+      await file.write(Buffer.from(content), 0n);
+      const there = expected === 'absent' ? 'absent' : await root.look('/f');
+      assert.ok(there !== undefined);
+      return file.commit('/f', { mode: 0o640, mtimeNs: 1_234_567_890_123_456_789n, expected: there });
+    };
+    const first = await place('first', 'absent');
+    assert.equal(first.mtimeNs / 1_000_000_000n, 1_234_567_890n);
+    await assert.rejects(place('other', 'absent'), { code: 'files.changed' });
+    await (await root.openTemporary('t', { resume: true })).discard();
+    await place('second', 'present');
+    await root.makeDirectory('/d', 0o755);
+    await root.move('/f', '/d/g');
+    assert.equal(fs.readFileSync(at('/d/g'), 'utf8'), 'second');
+    fs.writeFileSync(at('/other'), '');
+    await assert.rejects(root.move('/other', '/D/G'), { code: 'files.exists' });
+    const facts = await root.look('/d/g');
+    assert.ok(facts);
+    await root.setAttributes('/d/g', { mode: 0o600, mtimeNs: 5_000_000_000n }, facts);
+    await root.removeFile('/other', (await root.look('/other'))!);
+    await assert.rejects(root.removeDirectory('/d'), { code: 'files.not_empty' });
+  });
+});
+
+test('a share on exFAT is followed; a mere change of case is a rename; nothing is a change after mounting again', {
+  skip,
+}, async () => {
+  await withSharedCard(async (folder, card) => {
+    const { root, at } = folder;
+    fs.mkdirSync(at('/Takes'));
+    // Equal in size and time, which on exFAT says little.
+    for (const name of ['a', 'b', 'c']) fs.writeFileSync(at(`/Takes/${name}.mid`), `take ${name}`);
+    for (const name of ['a', 'b', 'c']) fs.utimesSync(at(`/Takes/${name}.mid`), 1_600_000_000, 1_600_000_000);
+    const detector = await opened(folder, { root });
+    assert.deepEqual(folder.records.keys(), ['/', '/Takes', '/Takes/a.mid', '/Takes/b.mid', '/Takes/c.mid']);
+    const hashes = new Set(['a', 'b', 'c'].map((name) => folder.index.byPath(`/Takes/${name}.mid`)?.sha256));
+    assert.equal(hashes.size, 3);
+    news(folder);
+    fs.renameSync(at('/Takes/a.mid'), at('/Takes/A.mid'));
+    await detector.rescan();
+    assert.deepEqual(news(folder), ['rename /Takes/a.mid -> /Takes/A.mid']);
+    fs.renameSync(at('/Takes/b.mid'), at('/b.mid'));
+    await detector.rescan();
+    assert.deepEqual(news(folder), ['rename /Takes/b.mid -> /b.mid']);
+    await detector.close();
+    root.close();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    card.unmount();
+    card.mount();
+    const again = await openShareRoot(card.path);
+    const second = await opened(folder, { root: again });
+    assert.deepEqual([news(folder), second.problems()], [[], []]);
+    await second.close();
+    again.close();
+  });
+});
