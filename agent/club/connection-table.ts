@@ -78,7 +78,7 @@ export class ConnectionTable {
 
   /**
    * Opens the session of a newcomer, in the place of an older one if need be.
-   * @throws SkylarkError (peer) `session.duplicate`, `session.peer_cloned`, `session.closed_early`: it must go.
+   * @throws SkylarkError (peer) `session.duplicate`, `session.peer_cloned`: it must go.
    */
   admit(newcomer: Newcomer): Promise<RunningSession> {
     return this.#admit(newcomer, undefined);
@@ -118,7 +118,7 @@ export class ConnectionTable {
         older.running.ended.then(() => undefined),
         sleep(this.#clock, WAIT_MS, over.signal).then(() => undefined),
       ]);
-      if (said === null) throw peerError('session.closed_early', 'the peer keeps its older connection');
+      if (said === null) throw peerError('session.duplicate', 'the peer keeps its older connection');
     } finally {
       over.abort(new AlreadyConnected(newcomer.introduction.peer.id));
       this.#waiting.delete(key);

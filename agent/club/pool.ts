@@ -92,6 +92,8 @@ const HANDSHAKE_MS = 20_000;
 const MAX_UNAUTHENTICATED = 64;
 const MAX_UNAUTHENTICATED_FROM_HOST = 16;
 const MAX_DIALLING = 64;
+/** Ends of connections that are part of the game when several ways lead to one peer. */
+const EVERYDAY: ReadonlySet<string> = new Set(['session.duplicate', 'session.loopback', 'pool.closed']);
 /** Codes of which we remember by which peer ID we tried to join with them. */
 const MAX_JOIN_PEERS = 64;
 
@@ -147,7 +149,9 @@ class ConnectionPool implements Pool {
       });
       await this.#open(channel, 'them', stream.label, attempt);
     } catch (thrown) {
-      log.info('an incoming connection came to nothing', { from: stream.label, error: asError(thrown) });
+      const fields = { from: stream.label, error: asError(thrown) };
+      if (EVERYDAY.has(errorCode(thrown) ?? '')) log.debug('an incoming connection was not needed', fields);
+      else log.info('an incoming connection came to nothing', fields);
     } finally {
       leave();
       this.#end(attempt);
