@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { errorCode } from '../../agent/base/errors.ts';
@@ -198,3 +200,54 @@ test('a folder that is swapped for a link during a thousand placings never leads
     assert.ok(placed > 0 && refused > 0, `${placed} placed, ${refused} refused`);
   });
 });
+
+test('a file finds its place on another file system inside the share', {
+  skip: !canMount() && 'needs the right to mount',
+}, async () => {
+  await withShare(async ({ root, at }) => {
+    fs.mkdirSync(at('/other'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', at('/other')]);
+    try {
+      const file = await root.openTemporary('t', {});
+      await file.write(Buffer.from('across'), 0n);
+      const facts = await file.commit('/other/f', {
+        mode: 0o640,
+        mtimeNs: 5_000_000_000n,
+        expected: 'absent',
+      });
+      assert.deepEqual([facts.mode, facts.mtimeNs, facts.size], [0o640, 5_000_000_000n, 6n]);
+      assert.equal(await read(root, '/other/f'), 'across');
+      const second = await root.openTemporary('t', {});
+      await second.write(Buffer.from('again'), 0n);
+      const commit = (expected: 'absent' | typeof facts) =>
+        second.commit('/other/f', { mode: 0o644, mtimeNs: undefined, expected });
+      await assert.rejects(commit('absent'), withCode('files.changed'));
+      await commit(facts);
+      assert.equal(await read(root, '/other/f'), 'again');
+      // Full: what was there stays, and nothing of ours is left.
+      const third = await root.openTemporary('t', {});
+      await third.write(new Uint8Array(2_000_000), 0n);
+      await assert.rejects(
+        third.commit('/other/g', { mode: 0o644, mtimeNs: undefined, expected: 'absent' }),
+        withCode('files.no_space'),
+      );
+      await third.discard();
+      assert.deepEqual([fs.readdirSync(at('/other')), await root.listTemporaries()], [['f'], []]);
+      await assert.rejects(root.move('/other/f', '/f'), withCode('files.cross_device'));
+    } finally {
+      root.close();
+      execFileSync('umount', ['-l', at('/other')]);
+    }
+  });
+});
+
+function canMount(): boolean {
+  const top = fs.mkdtempSync(join(tmpdir(), 'skylark-mount-'));
+  try {
+    if (spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', top]).status !== 0) return false;
+    spawnSync('umount', [top]);
+    return true;
+  } finally {
+    fs.rmSync(top, { recursive: true });
+  }
+}
