@@ -19,6 +19,7 @@ export class Announcer {
   readonly #log: Logger;
   readonly #waiting = new Set<string>();
   #isSubscribed = false;
+  #isAnswering = false;
   #isSending = false;
   #isClosed = false;
 
@@ -27,11 +28,10 @@ export class Announcer {
     this.#log = log;
   }
 
-  /** The peer asked what we have. */
+  /** The peer asked what we have. While one answer is on its way, another one would say the same. */
   getPresence(): void {
     this.#isSubscribed = true;
-    const json = encode(messages.bloomFilter, { kValue: 1 });
-    this.#deliver({ json, payload: once(ASK_FOR_ANYTHING) });
+    if (!this.#isAnswering && !this.#isClosed) void this.#answer();
   }
 
   /** Contents have arrived here. */
@@ -67,10 +67,16 @@ export class Announcer {
     }
   }
 
-  #deliver(message: OutgoingMessage): void {
-    this.#send(message).catch((thrown: unknown) => {
+  async #answer(): Promise<void> {
+    this.#isAnswering = true;
+    try {
+      const json = encode(messages.bloomFilter, { kValue: 1 });
+      await this.#send({ json, payload: once(ASK_FOR_ANYTHING) });
+    } catch (thrown) {
       this.#log.debug('a peer could not be told what is here', { error: asError(thrown) });
-    });
+    } finally {
+      this.#isAnswering = false;
+    }
   }
 }
 

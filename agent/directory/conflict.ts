@@ -5,7 +5,8 @@
 
 import { utf8 } from '../base/bytes.ts';
 import type { Json } from '../base/json.ts';
-import { decodeEntry, type FileEntry } from './entry.ts';
+import { decodeEntry, type FileEntry, ROOT_KEY } from './entry.ts';
+import { refusalOf } from './paths.ts';
 
 /** What this module needs to know of a record. */
 export interface Contender {
@@ -21,8 +22,8 @@ const MAX_EXTENSION_BYTES = 64;
 const EARLIER_MARK = /\.CONFLICT\.[0-9A-Za-z]{8}$/;
 
 /**
- * Whether the loser of a conflict holds contents that would otherwise be gone: it is a live file, and the winner is not
- * a live file with the same contents. Different permissions or times alone are not worth a second file.
+ * Whether the loser of a conflict holds contents that would otherwise be gone: it is a live file, at a path that a file
+ * can have, and the winner is not a live file with the same contents. Different permissions or times alone are not worth a second file.
  */
 export function isConflictWorthy(loser: Contender, winner: Contender): boolean {
   const lost = liveFile(loser);
@@ -50,7 +51,7 @@ export function conflictKey(key: string, mark: string): string {
 }
 
 function liveFile({ key, value, deleted }: Contender): FileEntry | undefined {
-  if (deleted || !key.startsWith('/')) return undefined;
+  if (deleted || refusalOf(key) !== undefined || key === ROOT_KEY) return undefined;
   try {
     const entry = decodeEntry(value);
     return entry.kind === 'file' ? entry : undefined;

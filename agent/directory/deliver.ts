@@ -24,6 +24,8 @@ export type Delivered = Outcome | 'wrong' | 'unwanted';
 /** Contents in memory that wait for their place: with more, the network waits too. */
 const MAX_PLACING = 512;
 const MAX_PLACING_BYTES = 16_777_216;
+/** Files with the same contents that are placed at the same time. */
+const COPIES_AT_ONCE = 16;
 
 export class Delivery {
   readonly #options: DeliveryOptions;
@@ -84,9 +86,9 @@ export class Delivery {
     }
     let outcome = await placer.apply(first.uuid, supply);
     // Their contents are here now.
-    for (const { uuid } of others) {
-      const next = await placer.apply(uuid);
-      if (next !== 'done') outcome = next;
+    for (let at = 0; at < others.length; at += COPIES_AT_ONCE) {
+      const copies = others.slice(at, at + COPIES_AT_ONCE).map(({ uuid }) => placer.apply(uuid));
+      for (const next of await Promise.all(copies)) if (next !== 'done') outcome = next;
     }
     return outcome;
   }

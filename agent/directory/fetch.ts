@@ -64,6 +64,8 @@ export class Fetcher {
   readonly #sources = new Map<number, Source>();
   /** Contents that are being copied, opened, verified or placed. */
   readonly #busy = new Set<string>();
+  /** Those of them that more records have asked for meanwhile. */
+  readonly #again = new Set<string>();
   readonly #trouble: BackoffTimer;
   readonly #retry: BackoffTimer;
   #nextSource = 1;
@@ -115,11 +117,11 @@ export class Fetcher {
     this.wake();
     return {
       data: (message, payload) => this.#onData(source, message, payload),
-      notPresent: ({ sha256 }) => this.#onRefused(source, sha256),
+      notPresent: ({ sha256 }) => void this.#onRefused(source, sha256),
       getError: ({ sha256, message }) => {
         source.peer.log.debug('a peer can not serve a file', { sha256, message });
-        this.#options.refusals.add(source.peer.id, sha256);
-        this.#onRefused(source, sha256);
+        // Written down only if it was asked: whoever answers unasked must not make us write.
+        if (this.#onRefused(source, sha256)) this.#options.refusals.add(source.peer.id, sha256);
       },
       bloomFilter: async ({ kValue }, payload) => {
         source.presence.setFilter(await readFilter(payload), kValue);
@@ -186,7 +188,9 @@ export class Fetcher {
 
   #consider({ uuid, sha256, size }: PendingRow): void {
     const { local, partials } = this.#options;
-    if (sha256 === undefined || this.#busy.has(sha256) || this.#schedule.has(sha256)) return;
+    if (sha256 === undefined) return;
+    if (this.#busy.has(sha256)) this.#again.add(sha256);
+    if (this.#busy.has(sha256) || this.#schedule.has(sha256)) return;
     if (size === 0n || local.mayHave(sha256)) void this.#work(sha256, () => this.#copy(uuid, sha256, size));
     else if (size > SMALL_CONTENT && partials.has(sha256))
       void this.#work(sha256, () => this.#goOn(sha256, Number(size)));
@@ -207,6 +211,8 @@ export class Fetcher {
       if (!this.#isClosed) this.#onTrouble(thrown);
     } finally {
       this.#busy.delete(sha256);
+      if (this.#again.delete(sha256))
+        for (const row of this.#options.pending.waitingFor(sha256)) this.#consider(row);
       if (this.#busy.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
       this.wake();
     }
@@ -327,10 +333,12 @@ export class Fetcher {
     this.wake();
   }
 
-  #onRefused(source: Source, sha256: string): void {
+  /** @returns whether it was asked. */
+  #onRefused(source: Source, sha256: string): boolean {
     const reception = this.#schedule.refused(source.number, sha256, undefined, this.#now());
     if (reception === 'unasked') source.answeredUnasked();
     else this.wake();
+    return reception !== 'unasked';
   }
 
   #onPresent(source: Source, sha256: string): void {

@@ -9,8 +9,8 @@ import { isOwnName } from '../platform/files.ts';
 
 /** Longest component in bytes: what every file system that people use can hold. */
 export const MAX_NAME_BYTES = 255;
-/** Longest path in bytes. Linux has no limit for paths that are walked step by step; this one bounds our work. */
-export const MAX_PATH_BYTES = 16_384;
+/** Longest path in bytes, as in Linux's PATH_MAX: what is deeper, its owner could not even remove by its name. */
+export const MAX_PATH_BYTES = 4_096;
 
 /** Why a path is refused, as the last part of an error's code. */
 export type PathRefusal =

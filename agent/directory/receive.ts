@@ -67,11 +67,23 @@ export async function writeBytes(
   return received === length;
 }
 
-/** A Bloom filter: at most MAX_FILTER bytes, which the message stream sees to. */
+/**
+ * A Bloom filter: at most MAX_FILTER bytes, which the message stream sees to. Copied as it comes: kept as pieces, a filter
+ * in chunks of one byte would take a hundred times its size.
+ */
 export async function readFilter(payload: Payload | undefined): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  for (let piece = await payload?.read(); piece; piece = await payload?.read()) pieces.push(piece);
-  return concatBytes(...pieces);
+  let filter = new Uint8Array(0);
+  let filled = 0;
+  for (let piece = await payload?.read(); piece; piece = await payload?.read()) {
+    if (filled + piece.length > filter.length) {
+      const grown = new Uint8Array(Math.max(filled + piece.length, 2 * filter.length));
+      grown.set(filter.subarray(0, filled));
+      filter = grown;
+    }
+    filter.set(piece, filled);
+    filled += piece.length;
+  }
+  return filter.subarray(0, filled);
 }
 
 function tooMuch() {

@@ -62,18 +62,22 @@ export class Surroundings {
     this.#options = options;
   }
 
-  /** Makes the folders on the way to `path`. False if something else stands there. */
+  /** Makes the folders on the way to `path`, from the top. False if something else stands there. */
   async makeParents(path: string, chain: Chain): Promise<boolean> {
-    const parent = parentOf(path);
-    if (path === ROOT_KEY || parent === ROOT_KEY || this.#isDirectory(parent)) return true;
-    // A thousand files of a new folder arrive together.
-    let making = this.#parents.get(parent);
-    if (making === undefined) {
-      making = this.#makeDirectory(parent, chain).finally(() => this.#parents.delete(parent));
-      this.#parents.set(parent, making);
+    const missing: string[] = [];
+    for (let at = parentOf(path); at !== ROOT_KEY && !this.#isDirectory(at); at = parentOf(at))
+      missing.push(at);
+    for (const folder of missing.reverse()) {
+      // A thousand files of a new folder arrive together.
+      let making = this.#parents.get(folder);
+      if (making === undefined) {
+        making = this.#makeDirectory(folder, chain).finally(() => this.#parents.delete(folder));
+        this.#parents.set(folder, making);
+      }
+      await making;
+      if (!this.#isDirectory(folder)) return false;
     }
-    await making;
-    return this.#isDirectory(parent);
+    return true;
   }
 
   /**
@@ -181,7 +185,6 @@ export class Surroundings {
       return;
     }
     if (record !== undefined && desiredOf(record).kind === 'file') return;
-    if (!(await this.makeParents(path, chain))) return;
     if ((await this.makeRoom(path, undefined, 'directory', chain)) === undefined) return;
     if (this.#isDirectory(path)) return;
     const row: IntendedRow = {

@@ -79,6 +79,7 @@ describe('a loser is kept', () => {
     assert.equal(isConflictWorthy(file(A, { deleted: true }), file(B)), false);
     assert.equal(isConflictWorthy(file(A, { value: { size: null, sha256: null } }), file(B)), false);
     assert.equal(isConflictWorthy(file(A, { value: 'not a file' }), file(B)), false);
-    assert.equal(isConflictWorthy(file(A, { key: 'foreign' }), file(B)), false);
+    for (const key of ['foreign', '/', '/../x', '/.clearskies/tmp'])
+      assert.equal(isConflictWorthy(file(A, { key }), file(B)), false);
   });
 });
