@@ -11,10 +11,11 @@ import {
   displacement,
   receive,
 } from './merge.ts';
-import { MAX_UPDATE, updateBody } from './messages.ts';
+import { MAX_KEY, MAX_UPDATE, updateBody } from './messages.ts';
 import { type DatabaseRecord, haveSameContents, isSameChange, type Known, type Version } from './record.ts';
 import type { StoredRecord } from './row-codec.ts';
 import type { RecordStore, Signed } from './store.ts';
+import { MAX_CLOCK_ENTRIES, type VectorClock } from './vector-clock.ts';
 
 /**
  * Where a change comes from: a local writer, who has it already; a remote peer; or `merge`: a conflict copy or the
@@ -35,8 +36,8 @@ export interface ApplyOptions {
   readonly writable: boolean;
   readonly self: string;
   readonly log: Logger;
-  /** A record has a new current version. */
-  readonly onChange: (before: Known | undefined, after: Known, origin: Origin) => void;
+  /** A record has a new current version, at this place in the order of arrival. */
+  readonly onChange: (before: Known | undefined, after: Known, origin: Origin, sequence: number) => void;
   /** Two live records have one key. */
   readonly onContested: () => void;
 }
@@ -49,6 +50,14 @@ export interface Applied {
   /** Whether that is the version which was applied. */
   readonly isCurrent: boolean;
 }
+
+/** Digits of 2^63-1. */
+const LONGEST_REVISION = 19;
+/**
+ * Hostile clocks of ever new components must not make a record grow for ever. What is forgotten beyond this many is
+ * compared again when it comes again, with the same result.
+ */
+const MAX_SEEN = 4 * MAX_CLOCK_ENTRIES;
 
 export class Applier {
   readonly #options: ApplyOptions;
@@ -74,14 +83,15 @@ export class Applier {
       }
       if (isKept) {
         // The same object: nothing new was merged.
-        if (reception.seen !== current.seen) this.#store.setSeen(current, reception.seen);
+        const seen = bounded(reception.seen, current.version);
+        if (seen !== current.seen) this.#store.setSeen(current, seen);
         const isCurrent =
           isSameChange(current.version, version) && haveSameContents(current.version, version);
-        const known = { version: current.version, seen: reception.seen };
+        const known = { version: current.version, seen };
         return { known, sequence: current.sequence, isCurrent };
       }
     }
-    const known: Known = { version, seen: reception.seen };
+    const known: Known = { version, seen: bounded(reception.seen, version) };
     const text = valueText ?? stringifyJson(version.value);
     return { known, sequence: this.#put(known, current, origin, text, signed), isCurrent: true };
   }
@@ -102,9 +112,9 @@ export class Applier {
       body: isOurForm ? undefined : signed?.body,
       signature: signed?.signature,
     });
-    this.#options.onChange(current, known, origin);
+    this.#options.onChange(current, known, origin, sequence);
     const isNewHere = current === undefined || current.version.deleted || current.version.key !== version.key;
-    if (!version.deleted && isNewHere && this.#store.byKey(version.key, false).length > 1) {
+    if (!version.deleted && isNewHere && this.#store.isShared(version.key)) {
       this.#store.contest(version.key);
       this.#options.onContested();
     }
@@ -138,11 +148,15 @@ export class Applier {
     const version = { ...derived, lastUpdatedBy: this.#options.self, lastUpdatedRev: 0n };
     const valueText = stringifyJson(version.value);
     const size = updateBody({ ...version, valueText }).length;
-    // Only a hostile peer makes values of this size; what we make must stay acceptable for all others.
-    if (size > MAX_UPDATE - 32) {
-      this.#options.log.warn('a conflict copy would be too large and was not made', { key: derived.key });
+    // Only a hostile peer makes records of this size; what we make must stay acceptable for all others.
+    if (size > MAX_UPDATE - LONGEST_REVISION || version.key.length > MAX_KEY) {
+      this.#options.log.warn('a record is too large for a conflict copy', { key: derived.key });
       return;
     }
     this.apply({ ...version, lastUpdatedRev: this.#store.nextRevision() }, 'merge', undefined, valueText);
   }
+}
+
+function bounded(seen: VectorClock, version: Version): VectorClock {
+  return seen.size > MAX_SEEN ? version.vectorClock : seen;
 }

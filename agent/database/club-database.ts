@@ -89,8 +89,8 @@ export interface ReplicatedDatabase extends ClubDatabase {
   revision(): bigint;
   /** A version from a peer; to be called inside a transaction. `signed` is what it came in, verified. */
   receive(version: Version, peer: string, signed: Signed | undefined): Applied;
-  /** Called after each commit that changed records. @returns stops it. */
-  onStored(listener: () => void): () => void;
+  /** Called after each commit that changed records, with the place of the first of them. @returns stops it. */
+  onStored(listener: (first: number) => void): () => void;
   /** Stops what is still to be done later; it is done when the database is opened the next time. */
   close(): void;
 }

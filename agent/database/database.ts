@@ -53,6 +53,8 @@ export interface ClubDatabaseOptions {
   readonly log: Logger;
 }
 
+/** What is left free in our own records, so that a conflict copy of them, with its longer key, fits too. */
+const MARGIN = 1_024;
 /** Records that are read at a time while iterating. */
 const PAGE = 256;
 
@@ -71,7 +73,7 @@ class Database implements ReplicatedDatabase {
   readonly #contested: ContestedKeys;
   readonly #inTransaction = new Set<(change: Change) => void>();
   readonly #onCommit = new Set<(changes: readonly Change[]) => void>();
-  readonly #onStored = new Set<() => void>();
+  readonly #onStored = new Set<(first: number) => void>();
   #committed: Change[] = [];
   #isTelling = false;
 
@@ -88,7 +90,7 @@ class Database implements ReplicatedDatabase {
       writable: options.writable,
       self: options.self,
       log: options.log,
-      onChange: (before, after, origin) => this.#changed(before, after, origin),
+      onChange: (before, after, origin, sequence) => this.#changed(before, after, origin, sequence),
       onContested: () => {
         if (options.writable) options.sqlite.afterCommit(() => this.#contested.decideLater());
       },
@@ -133,7 +135,7 @@ class Database implements ReplicatedDatabase {
   }
 
   isContested(key: string): boolean {
-    return this.writable && this.#store.isContested(key) && this.#store.byKey(key, false).length > 1;
+    return this.writable && this.#store.isContested(key) && this.#store.isShared(key);
   }
 
   put(key: string, value: Json, { uuid, basedOn }: PutOptions = {}): WrittenRecord {
@@ -229,12 +231,12 @@ class Database implements ReplicatedDatabase {
     return () => void this.#onCommit.delete(listener);
   }
 
-  onStored(listener: () => void): () => void {
+  onStored(listener: (first: number) => void): () => void {
     this.#onStored.add(listener);
     return () => void this.#onStored.delete(listener);
   }
 
-  #changed(before: Known | undefined, after: Known, origin: Origin): void {
+  #changed(before: Known | undefined, after: Known, origin: Origin, sequence: number): void {
     const change: Change = {
       before: before === undefined ? undefined : recordOf(before),
       after: recordOf(after),
@@ -245,16 +247,16 @@ class Database implements ReplicatedDatabase {
       if (this.#onCommit.size > 0) this.#committed.push(change);
       if (this.#isTelling) return;
       this.#isTelling = true;
-      // After all other changes of this commit.
-      this.#options.sqlite.afterCommit(() => this.#tell());
+      // After all other changes of this commit, which have later places.
+      this.#options.sqlite.afterCommit(() => this.#tell(sequence));
     });
   }
 
-  #tell(): void {
+  #tell(first: number): void {
     const changes = this.#committed;
     this.#committed = [];
     this.#isTelling = false;
-    for (const listener of this.#onStored) listener();
+    for (const listener of this.#onStored) listener(first);
     for (const listener of this.#onCommit) {
       try {
         listener(changes);
@@ -315,13 +317,14 @@ function noRecord() {
 
 function checkUsable(version: VersionText): void {
   const { key, valueText, vectorClock } = version;
-  if (key.length > MAX_KEY || !key.isWellFormed()) {
+  if (key.length > MAX_KEY - MARGIN || !key.isWellFormed()) {
     throw userError('database.key_unusable', 'a key is too long or no valid Unicode');
   }
   // A character takes at most six bytes; everything else less than this. Nearly always that is enough to know.
   const most = 6 * key.length + 3 * valueText.length + 64 * vectorClock.size + 512;
   // With the longest revision, so that it does not depend on when it is written.
-  if (most > MAX_UPDATE && updateBody({ ...version, lastUpdatedRev: MAX_U63 }).length > MAX_UPDATE) {
-    throw userError('database.value_too_large', `a value is larger than ${MAX_UPDATE} bytes`);
+  const limit = MAX_UPDATE - MARGIN;
+  if (most > limit && updateBody({ ...version, lastUpdatedRev: MAX_U63 }).length > limit) {
+    throw userError('database.value_too_large', `a value is larger than ${limit} bytes`);
   }
 }

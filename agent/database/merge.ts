@@ -18,7 +18,7 @@ import { isJsonObject, type Json, jsonObject } from '../base/json.ts';
 import { formatTimestamp, parseTimestamp } from '../base/timestamp.ts';
 import { sha256 } from '../crypto/hash.ts';
 import { compareVersions, haveSameContents, isSameChange, type Known, type Version } from './record.ts';
-import { advance, isBefore, mergeClocks, type VectorClock } from './vector-clock.ts';
+import { advance, compareClocks, isBefore, mergeClocks, type VectorClock } from './vector-clock.ts';
 
 /** `seen` is the record's new clock in each case; it may have grown even if nothing else happened. */
 export type Reception =
@@ -30,7 +30,7 @@ export type Reception =
   | {
       readonly kind: 'merged';
       readonly winner: 'current' | 'incoming';
-      /** Contents that would be gone; undefined if they are not, for another reason than the application's. */
+      /** What would be gone without a copy, if anything. Whether it is worth one is for the application to say. */
       readonly loser: Version | undefined;
       readonly seen: VectorClock;
     };
@@ -40,36 +40,41 @@ export function receive(current: Known | undefined, incoming: Version): Receptio
   if (current === undefined) return { kind: 'replaced', seen: incoming.vectorClock };
   const { version } = current;
   const seen = mergeClocks(current.seen, incoming.vectorClock);
-  const same = isSameChange(version, incoming) && haveSameContents(version, incoming);
-  if (same) return { kind: 'ignored', seen };
+  if (isSameChange(version, incoming) && haveSameContents(version, incoming))
+    return { kind: 'ignored', seen };
 
-  const incomingFirst = isBefore(incoming.vectorClock, version.vectorClock);
-  const currentFirst = isBefore(version.vectorClock, incoming.vectorClock);
-  // Equal clocks are two makers of one derived version, or one peer ID used by two machines: only then is there a loser.
-  const equal = incomingFirst && currentFirst;
-  if (incomingFirst && !equal) return { kind: 'ignored', seen };
-  const isKnown = isBefore(incoming.vectorClock, current.seen);
-  if (currentFirst && !isKnown) return { kind: 'replaced', seen };
-
+  const relation = compareClocks(incoming.vectorClock, version.vectorClock);
+  if (relation === 'before') return { kind: 'ignored', seen };
   const wins = compareVersions(incoming, version) > 0;
-  // It has lost before. Unless it is larger: then a twin of it has lost, the same derived version by another maker.
-  if (isKnown && !equal && !wins) return { kind: 'ignored', seen };
-  if (currentFirst && !equal) return { kind: 'replaced', seen };
-  const [winner, loser] = wins ? [incoming, version] : [version, incoming];
-  const winnerKnows = wins ? incoming.vectorClock : current.seen;
-  const lost = equal
-    ? !haveSameContents(winner, loser) && !loser.deleted
-    : isLoss(loser, winner, winnerKnows);
-  if (equal && !lost) return { kind: wins ? 'replaced' : 'ignored', seen };
-  return { kind: 'merged', winner: wins ? 'incoming' : 'current', loser: lost ? loser : undefined, seen };
+  if (relation === 'equal') return receiveTwin(current, incoming, wins);
+  // What has lost before loses again. If it is larger, it was a twin of it that has lost.
+  if (!wins && isBefore(incoming.vectorClock, current.seen)) return { kind: 'ignored', seen };
+  if (relation === 'after') return { kind: 'replaced', seen };
+  return wins
+    ? { kind: 'merged', winner: 'incoming', loser: lossOf(version, incoming, incoming.vectorClock), seen }
+    : { kind: 'merged', winner: 'current', loser: lossOf(incoming, version, current.seen), seen };
 }
 
-/** Whether two concurrent versions are really two people's changes, and the loser's contents are not the winner's. */
-function isLoss(loser: Version, winner: Version, winnerKnows: VectorClock): boolean {
-  if (loser.deleted || haveSameContents(loser, winner)) return false;
-  if (knowsChange(winnerKnows, loser)) return false;
-  // The author of a displacement does not tick its own component (see `displacement`), so that says nothing of a deletion.
-  return winner.deleted || !knowsChange(loser.vectorClock, winner);
+/**
+ * Two versions with one clock. Usually one derived version by two makers (see `conflictCopy`): then either will do. With
+ * different contents, one peer ID is used by two machines, and neither has seen what the other one did.
+ */
+function receiveTwin({ version, seen }: Known, incoming: Version, wins: boolean): Reception {
+  const loser = wins ? version : incoming;
+  if (haveSameContents(version, incoming) || loser.deleted)
+    return { kind: wins ? 'replaced' : 'ignored', seen };
+  return { kind: 'merged', winner: wins ? 'incoming' : 'current', loser, seen };
+}
+
+/**
+ * The loser of two concurrent versions, if its contents would be gone.
+ * @param known what is known on the winner's side.
+ */
+function lossOf(loser: Version, winner: Version, known: VectorClock): Version | undefined {
+  if (loser.deleted || haveSameContents(loser, winner) || knowsChange(known, loser)) return undefined;
+  // The author of a displacement does not tick its own component, so nothing is learned from that of a deletion.
+  if (!winner.deleted && knowsChange(loser.vectorClock, winner)) return undefined;
+  return loser;
 }
 
 /**

@@ -50,14 +50,20 @@ export class Outflow {
   /** The peer asks for everything after these revisions, and for all that follows. Asking again begins again. */
   begin(since: VectorClock): void {
     this.#request = since;
-    this.wake();
+    this.#resume();
     if (this.#isRunning) return;
     this.#isRunning = true;
     void this.#run().catch((thrown: unknown) => this.#fail(thrown));
   }
 
-  /** There may be something new. */
-  wake(): void {
+  /** Records of the club were stored, the first of them at this place. */
+  stored(first: number): void {
+    // Everything in between belongs to other clubs.
+    if (this.#isIdle && this.#place !== undefined) this.#place = Math.max(this.#place, first - 1);
+    this.#resume();
+  }
+
+  #resume(): void {
     this.#isIdle = false;
     this.#wake?.();
   }
@@ -78,7 +84,7 @@ export class Outflow {
 
   stop(): void {
     this.#stopped = true;
-    this.wake();
+    this.#resume();
   }
 
   async #run(): Promise<void> {

@@ -71,8 +71,8 @@ class OpenReplication implements Replication {
   constructor(options: ReplicationOptions) {
     this.#options = options;
     this.#inflow = new Inflow({ ...options, counters: this.counters });
-    this.#stopListening = options.database.onStored(() => {
-      for (const connection of this.#connections) connection.outflow.wake();
+    this.#stopListening = options.database.onStored((first) => {
+      for (const connection of this.#connections) connection.outflow.stored(first);
     });
   }
 

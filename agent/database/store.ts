@@ -90,6 +90,8 @@ export interface RecordStore {
   readonly peers: PeerNumbers;
   byUuid(uuid: string): StoredRecord | undefined;
   byKey(key: string, deleted: boolean): StoredRecord[];
+  /** Whether more than one live record has this key. */
+  isShared(key: string): boolean;
   /** In the order of the keys' UTF-8 bytes, at most `limit`. */
   range(from: KeyRange, limit: number): StoredRecord[];
   /** @returns its place in the order of arrival. */
@@ -157,6 +159,9 @@ export function openRecordStore(sqlite: Sqlite, club: string): RecordStore {
   const byKey = sqlite.prepare<RecordRow>(
     `SELECT ${COLUMNS} FROM database_record WHERE club = ? AND key = ? AND deleted = ?`,
   );
+  const isShared = sqlite.prepare(
+    'SELECT 1 FROM database_record WHERE club = ? AND key = ? AND deleted = 0 LIMIT 1 OFFSET 1',
+  );
   const put = sqlite.prepare<{ id: bigint }>(
     `INSERT OR REPLACE INTO database_record
        (club, uuid, key, deleted, value, author, revision, time, clock, seen, body, signature)
@@ -190,6 +195,7 @@ export function openRecordStore(sqlite: Sqlite, club: string): RecordStore {
       return row === undefined ? undefined : decode(row);
     },
     byKey: (key, deleted) => byKey.all(id, key, deleted ? 1 : 0).map(decode),
+    isShared: (key) => isShared.get(id, key) !== undefined,
     range({ after, end, includeDeleted }, limit) {
       const statement = includeDeleted ? wholeRange : liveRange;
       return statement.all(id, after.key, after.sequence, end, limit).map(decode);
