@@ -63,6 +63,11 @@ export class AlreadyConnected extends SkylarkError {
 
 /** How long a peer that dialled twice has to show which connection it means, milliseconds. */
 const WAIT_MS = 10_000;
+/**
+ * Sessions of one club with one access level. Peer IDs cost nothing: without it, whoever has the keys of one share could take
+ * all connections of the device, and whoever may only read those of members who may write.
+ */
+const MAX_SESSIONS = 256;
 
 export class ConnectionTable {
   readonly #clock: Clock;
@@ -88,7 +93,10 @@ export class ConnectionTable {
     const { peer } = newcomer.introduction;
     const key = keyOf(newcomer.club, peer.id);
     const older = this.#entries.get(key);
-    if (older === undefined) return this.#enter(key, newcomer, first);
+    if (older === undefined) {
+      this.#checkRoom(newcomer);
+      return this.#enter(key, newcomer, first);
+    }
     const olderInstance = older.newcomer.introduction.peer.instance;
     if (this.#history.wasReplaced(key, peer.instance) && peer.instance !== olderInstance) {
       this.#onPeerCloned(newcomer);
@@ -148,6 +156,14 @@ export class ConnectionTable {
       if (this.#entries.get(key) === entry) this.#entries.delete(key);
     });
     return running;
+  }
+
+  #checkRoom({ club, introduction }: Newcomer): void {
+    let count = 0;
+    for (const { newcomer } of this.#entries.values())
+      if (newcomer.club === club && newcomer.introduction.level === introduction.level) count += 1;
+    if (count >= MAX_SESSIONS)
+      throw peerError('session.too_many', `there are ${MAX_SESSIONS} connections to this share already`);
   }
 
   has(club: string, peer: string): boolean {

@@ -3,6 +3,10 @@
  * oldest goes: who is honest is through in a fraction of a second, who holds places only pushes out its own.
  */
 
+import type { Clock } from '../base/clock.ts';
+import { environmentError } from '../base/errors.ts';
+import type { ByteStream } from '../base/stream.ts';
+import type { Attempt } from './attempt.ts';
 import { hostGroup } from './guessing.ts';
 
 export interface Lobby {
@@ -65,4 +69,26 @@ export function openLobby(limits: LobbyLimits): Lobby {
       return guests.size;
     },
   };
+}
+
+/** A refused peer has so long to go, milliseconds, and may send so much meanwhile. */
+const SEEING_OFF_MS = 2_000;
+const SEEING_OFF_BYTES = 1_048_576;
+
+/**
+ * Lets go of a connection that was refused and closed on our side: as soon as the other side has closed too, for which it
+ * must have seen the refusal, or after a moment, or when the attempt is given up. Never rejects.
+ */
+export async function seeOff(stream: ByteStream, attempt: Attempt, clock: Clock): Promise<void> {
+  const over = environmentError('pool.refused', 'the connection was refused');
+  const stopAborting = attempt.onAbort((reason) => stream.abort(reason));
+  const late = clock.after(SEEING_OFF_MS, () => stream.abort(over));
+  for (let skipped = 0; skipped < SEEING_OFF_BYTES; ) {
+    const bytes = await stream.read().catch(() => null);
+    if (bytes === null) break;
+    skipped += bytes.length;
+  }
+  late.cancel();
+  stopAborting();
+  stream.abort(over);
 }

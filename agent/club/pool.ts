@@ -14,7 +14,7 @@ import { type ConnectionStatus, ConnectionTable } from './connection-table.ts';
 import type { GuessLimiter } from './guessing.ts';
 import { Joining, type JoinRequest } from './joining.ts';
 import { heldLevels } from './keys.ts';
-import { openLobby } from './lobby.ts';
+import { openLobby, seeOff } from './lobby.ts';
 import type { RunningSession } from './open-session.ts';
 import { type OpeningOptions, openConnection, type Target } from './opening.ts';
 import { randomId } from './random.ts';
@@ -135,7 +135,7 @@ class ConnectionPool implements Pool {
   }
 
   async #accept(stream: ByteStream, host: string): Promise<void> {
-    const { channels, registry, log } = this.#options;
+    const { channels, registry, clock, log } = this.#options;
     const attempt = this.#begin();
     const leave = this.#lobby.enter(host, () =>
       attempt.abort(environmentError('pool.crowded', 'the place was needed for another connection')),
@@ -152,6 +152,8 @@ class ConnectionPool implements Pool {
       const fields = { from: stream.label, error: asError(thrown) };
       if (EVERYDAY.has(errorCode(thrown) ?? '')) log.debug('an incoming connection was not needed', fields);
       else log.info('an incoming connection came to nothing', fields);
+      // In its place: whoever is refused and does not go would hold a connection outside of all limits.
+      await seeOff(stream, attempt, clock);
     } finally {
       leave();
       this.#end(attempt);

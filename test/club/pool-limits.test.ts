@@ -4,6 +4,7 @@ import type { SkylarkError } from '../../agent/base/errors.ts';
 import { Secret } from '../../agent/base/log.ts';
 import type { ByteStream } from '../../agent/base/stream.ts';
 import { openLobby } from '../../agent/club/lobby.ts';
+import { randomId } from '../../agent/club/random.ts';
 import { type VirtualClock, virtualClock } from '../support/virtual-clock.ts';
 import { MemoryNetwork } from './plain-channel.ts';
 import { Host } from './pool-setting.ts';
@@ -83,6 +84,52 @@ for (const [what, hostOf] of [
     await clock.run(Promise.all([alice.stop(), bob.stop()]));
   });
 }
+
+test('who was refused and does not go keeps its place, is the first to lose it, and has 2 s', async () => {
+  const { clock, network, alice, bob } = await members();
+  const refused: ByteStream[] = [];
+  for (let i = 0; i < 50; i++) {
+    const stream = network.connect('10.6.6.6', alice.address);
+    await stream.write(new TextEncoder().encode(alice.keyId() + '00'.repeat(32)));
+    await clock.run(stream.read());
+    refused.push(stream);
+  }
+  const holdsOn = async () => {
+    const tries = await Promise.allSettled(refused.map((stream) => stream.write(Uint8Array.of(1))));
+    return tries.filter(({ status }) => status === 'fulfilled').length;
+  };
+  assert.equal(alice.pool.pending, 16);
+  assert.equal(await holdsOn(), 16);
+  await refused.at(-1)?.close();
+  await clock.pass(1);
+  assert.equal(alice.pool.pending, 15, 'who goes is let go at once');
+  await clock.pass(2 * SECOND);
+  assert.equal(alice.pool.pending, 0);
+  assert.equal(await holdsOn(), 0);
+  await clock.run(Promise.all([alice.stop(), bob.stop()]));
+});
+
+test('invented peer IDs can not take all connections: 256 for a share and a level', async () => {
+  const { clock, alice, bob } = await members();
+  const { keys } = alice.club;
+  assert.ok(keys.level === 'read_write');
+  const invented = async (level: 'readOnly' | 'readWrite') => {
+    const stream = alice.network.connect('10.6.6.6', alice.address);
+    await stream.write(new TextEncoder().encode(keys[level].id + keys[level].key.reveal()));
+    await clock.run(stream.read());
+    await clock.run(stream.read());
+    const body = JSON.stringify({ type: 'core.start', protocol: 1, extensions: [], peer: randomId() });
+    await stream.write(new TextEncoder().encode(`m${body.length}${body}`));
+    await clock.pass(1);
+    return stream;
+  };
+  for (let i = 0; i < 300; i++) await invented('readOnly');
+  assert.equal(alice.pool.connections().filter(({ level }) => level === 'read_only').length, 256);
+  await invented('readWrite');
+  const writers = alice.pool.connections().filter(({ level }) => level === 'read_write');
+  assert.equal(writers.length, 2, 'who may only read takes nothing from who may write');
+  await clock.run(Promise.all([alice.stop(), bob.stop()]));
+});
 
 test('everything before the introduction is over has 20 s, also after the channel is made', async () => {
   const { clock, network, alice, bob } = await members();
