@@ -70,7 +70,8 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
   const { log, configure, clock = systemClock } = options;
   const started = clock.monotonic();
   const version = programVersion();
-  const folder = await makeFolder(options.stateFolder);
+  // Nobody else's: the control socket and the lock are in it.
+  const folder = await makeFolder(options.stateFolder, 0o700);
 
   scope.own(openLock(`${folder}/lock`));
   const state = scope.own(

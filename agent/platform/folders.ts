@@ -51,13 +51,14 @@ export function readTextFile(path: string): string | undefined {
 
 /**
  * Makes a folder, with those above it, unless it is there.
+ * @param mode of the folders that are made, before the umask; one that is there keeps its own
  * @returns its path without symbolic links.
  * @throws SkylarkError (user) `folder.relative`, `folder.not_a_folder`; (environment, exit code 73) `folder.not_made`.
  */
-export async function makeFolder(path: string): Promise<string> {
+export async function makeFolder(path: string, mode = 0o777): Promise<string> {
   if (!isAbsolute(path)) throw userError('folder.relative', 'the path of a folder must begin with a slash');
   try {
-    await makePath(path);
+    await makePath(path, mode);
     if (!(await stat(path)).isDirectory()) throw userError('folder.not_a_folder', `${path} is not a folder`);
     return await realpath(path);
   } catch (cause) {
@@ -74,16 +75,16 @@ export async function makeFolder(path: string): Promise<string> {
 }
 
 /** One folder after the other: Node's own way never ends where the parent is there and says that it is not (`/proc/x/y`). */
-async function makePath(path: string): Promise<void> {
+async function makePath(path: string, mode: number): Promise<void> {
   try {
-    await mkdir(path);
+    await mkdir(path, { mode });
   } catch (cause) {
     const code = errorCode(cause);
     if (code === 'EEXIST') return;
     const parent = dirname(path);
     if (code !== 'ENOENT' || parent === path) throw cause;
-    await makePath(parent);
-    await mkdir(path);
+    await makePath(parent, mode);
+    await mkdir(path, { mode });
   }
 }
 

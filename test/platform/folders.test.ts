@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { homedir } from 'node:os';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { SkylarkError } from '../../agent/base/errors.ts';
-import { configurationFiles, readTextFile, stateFolder } from '../../agent/platform/folders.ts';
+import { configurationFiles, makeFolder, readTextFile, stateFolder } from '../../agent/platform/folders.ts';
 
 test('state lies where it is said to, then where systemd says, then where XDG says', () => {
   const environment = { STATE_DIRECTORY: '/var/lib/skylark:/var/lib/other', XDG_DATA_HOME: '/data' };
@@ -32,4 +34,17 @@ test('a file that is not there is no error, one that cannot be read is', () => {
     (thrown) =>
       thrown instanceof SkylarkError && thrown.code === 'file.unreadable' && /EISDIR/.test(thrown.message),
   );
+});
+
+test('a folder is made, with those above it, for nobody else if so asked; one that is there stays as it is', async (t) => {
+  const base = await mkdtemp(join(tmpdir(), 'skylark-folders-'));
+  t.after(() => rm(base, { recursive: true }));
+  const modeOf = async (path: string) => (await stat(path)).mode & 0o777;
+  const folder = await makeFolder(join(base, 'above', 'state'), 0o700);
+  assert.equal(await modeOf(folder), 0o700);
+  assert.equal(await modeOf(join(base, 'above')), 0o700);
+  const open = await makeFolder(join(base, 'share'));
+  assert.equal(await modeOf(open), 0o777 & ~process.umask());
+  await makeFolder(open, 0o700);
+  assert.equal(await modeOf(open), 0o777 & ~process.umask());
 });
