@@ -124,6 +124,10 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
     await state.update((value) => ({ ...value, device: { ...value.device, port: listen.port } }));
   }
   pool.onChange((change) => {
+    if (change.kind === 'cloned') {
+      const message = `two devices go by one peer ID: ${change.whose === 'ours' ? 'ours' : "another member's"}`;
+      events.publish({ event: 'problem', share: change.club.id, code: 'club.cloned', message });
+    }
     if (change.kind !== 'connected' && change.kind !== 'disconnected') return;
     const { club, peer } = change;
     events.publish({ event: `peer_${change.kind}`, share: club.id, peer: peer.id, peerName: peer.name });

@@ -5,7 +5,8 @@ import { withDaemon } from './daemon-client.ts';
 export default command({
   name: 'resume',
   summary: 'go on with syncing after a pause',
-  description: 'What happened meanwhile is found and synced.',
+  description:
+    'What happened meanwhile is found and synced. Named, a share whose deletions or whose changed folder are held back (see "skylark status") is taken as it is now.',
   arguments: { share: optionalArgument('SHARE', 'name or folder of the share; without it all of them') },
   options: {},
   json: true,

@@ -202,6 +202,10 @@ export function openAgent(options: AgentOptions): ControlledAgent {
     },
     resume: async ({ share }) => {
       await pause(share, false);
+      // Who names the share has looked at what is held back, and says that it is meant so.
+      const open = share === undefined ? undefined : shares.get(clubOf(share).id);
+      const isHeld = open?.share.problems().some(({ stops }) => stops !== 'files') ?? false;
+      if (isHeld) await open?.share.accept();
       return {};
     },
     status: async () => {

@@ -224,3 +224,22 @@ test('pausing holds everything back, resuming lets it go; leaving keeps the file
   assert.equal(await readFile(join(right, 'two'), 'utf8'), '2');
   assert.ok((await readdir(left)).includes('one'), 'what is done in a left folder stays there');
 });
+
+test('a mass deletion is held and told, until the owner says that it is meant', async (t) => {
+  const [a, b] = await agentsFor(t, { name: 'a' }, { name: 'b' });
+  assert.ok(a && b);
+  const [left, right] = await joined(a, b);
+  for (let i = 0; i < 30; i++) await writeFile(join(left, `file ${i}`), String(i));
+  await eventually(
+    'all are there',
+    async () => (await sameTree(left, right)) && (await treeOf(right)).length === 30,
+  );
+  for (let i = 0; i < 29; i++) await rm(join(left, `file ${i}`));
+  await eventually('it is told', async () =>
+    (await a.status()).problems.some(({ code }) => code === 'share.mass_deletion'),
+  );
+  assert.equal((await treeOf(right)).length, 30, 'nothing is deleted elsewhere');
+  await a.run('resume', 'Music');
+  await eventually('now it goes through', async () => (await treeOf(right)).length === 1);
+  assert.deepEqual((await a.status()).problems, []);
+});
