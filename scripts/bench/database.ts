@@ -6,7 +6,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -38,7 +38,10 @@ interface Result {
   readonly in: Rate;
   /** Everything again, nothing of it new. */
   readonly known: Rate;
+  /** Of the file, when everything is in it. */
   readonly bytesPerRecord: number;
+  /** Written to the disk to take a record in, log and file. */
+  readonly writtenPerRecord: number;
   /** One change, from the call to its durable commit on the other side, median and 95th percentile. */
   readonly changeMs: number;
   readonly change95Ms: number;
@@ -46,6 +49,8 @@ interface Result {
   readonly changeCpuMs: number;
   /** Opening the database again and asking for what is new. */
   readonly openMs: number;
+  /** Heap and buffers in use with both databases open. */
+  readonly heldMb: number;
   readonly peakRssMb: number;
 }
 
@@ -124,9 +129,10 @@ function contentsOf(i: number): Json {
   };
 }
 
+/** In the order in which a folder is read: one directory after the other. */
 function keyOf(i: number): string {
-  const month = String((i % 12) + 1).padStart(2, '0');
-  return `/Recordings/${2015 + (i % 11)}/${month}/Nocturne ${String(i).padStart(6, '0')}.mid`;
+  const month = String((Math.floor(i / 200) % 12) + 1).padStart(2, '0');
+  return `/Recordings/${1990 + Math.floor(i / 2_400)}/${month}/Nocturne ${String(i).padStart(6, '0')}.mid`;
 }
 
 const A = 'a'.repeat(32);
@@ -165,13 +171,17 @@ async function measure(records: number): Promise<Result> {
       attached.detach();
     });
 
+    const writtenBefore = bytesWritten();
     const taken = await rate(records, () => feed(b, bodies));
+    b.sqlite.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    const writtenPerRecord = (bytesWritten() - writtenBefore) / records;
     const known = await rate(records, () => feed(b, bodies));
     bodies.length = 0;
-    b.sqlite.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     const bytesPerRecord = statSync(b.path).size / records;
 
     const { times, cpuMs } = await changes(a, b, records);
+    globalThis.gc?.();
+    const { heapUsed, external } = process.memoryUsage();
     a.close();
     b.close();
     const started = performance.now();
@@ -193,14 +203,26 @@ async function measure(records: number): Promise<Result> {
       in: taken,
       known,
       bytesPerRecord,
+      writtenPerRecord,
       changeMs: times[times.length >> 1]!,
       change95Ms: times[Math.floor(times.length * 0.95)]!,
       changeCpuMs: cpuMs / CHANGES,
       openMs,
+      heldMb: (heapUsed + external) / 2 ** 20,
       peakRssMb: process.resourceUsage().maxRSS / 1024,
     };
   } finally {
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** By this process, to disks; 0 where the system does not say. */
+function bytesWritten(): number {
+  try {
+    const [, bytes] = /^write_bytes: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8')) ?? [];
+    return Number(bytes ?? 0);
+  } catch {
+    return 0;
   }
 }
 
@@ -256,7 +278,7 @@ async function rate(count: number, work: () => Promise<void> | void): Promise<Ra
 /** Each size in a process of its own, so that its memory can be told. */
 function inChild(records: number): Result {
   const program = fileURLToPath(import.meta.url);
-  const output = execFileSync(process.execPath, [program, '--measure', String(records)], {
+  const output = execFileSync(process.execPath, ['--expose-gc', program, '--measure', String(records)], {
     encoding: 'utf8',
   });
   return JSON.parse(output) as Result;
@@ -274,12 +296,14 @@ function print(results: readonly Result[]): void {
     ['in', (result) => show(result.in)],
     ['in, known already', ({ known }) => show(known)],
     ['bytes a record', ({ bytesPerRecord }) => bytesPerRecord.toFixed(0)],
+    ['written for a record', ({ writtenPerRecord }) => writtenPerRecord.toFixed(0)],
     [
       'one change, ms',
       ({ changeMs, change95Ms }) => `${changeMs.toFixed(2)} (95 %: ${change95Ms.toFixed(2)})`,
     ],
     ['one change, CPU ms', ({ changeCpuMs }) => changeCpuMs.toFixed(2)],
     ['open, ms', ({ openMs }) => openMs.toFixed(1)],
+    ['memory in use, MB', ({ heldMb }) => heldMb.toFixed(1)],
     ['peak memory, MB', ({ peakRssMb }) => peakRssMb.toFixed(0)],
   ];
   for (const [name, text] of rows) {
