@@ -140,6 +140,7 @@ class FolderDetector implements Detector {
       isWatched: () => this.#watch.isComplete,
       onFullScan: (when) => this.#onFullScan(when),
       onEnd: () => this.#onScanEnd(),
+      period: options.rescanPeriod,
     });
     this.#sweeper = openSweeper({
       ...shared,

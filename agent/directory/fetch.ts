@@ -364,7 +364,7 @@ export class Fetcher {
     if (!this.#mayRun) return;
     const { requests, exhausted } = this.#schedule.tick(this.#now());
     this.#issue(requests);
-    for (const sha256 of exhausted) void this.#options.partials.close(sha256);
+    for (const sha256 of exhausted) void this.#work(sha256, () => this.#options.partials.close(sha256));
     if (exhausted.length > 0) this.#mustRetry = true;
     this.#advance();
   }

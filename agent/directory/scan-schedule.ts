@@ -24,6 +24,8 @@ export interface ScanScheduleOptions {
   readonly onFullScan: (when: 'before' | 'after') => void;
   /** No scan is running any more. */
   readonly onEnd: () => void;
+  /** Milliseconds between two full scans while every directory is watched. Default: an hour. */
+  readonly period?: number | undefined;
 }
 
 /** Milliseconds between two full scans when every directory is watched, and when not. */
@@ -133,8 +135,8 @@ export class ScanSchedule {
   }
 
   #scheduleNext(): void {
-    const { clock, isWatched } = this.#options;
-    const period = isWatched() ? PERIOD_WATCHED : PERIOD_UNWATCHED;
+    const { clock, isWatched, period: watched = PERIOD_WATCHED } = this.#options;
+    const period = isWatched() ? watched : Math.min(watched, PERIOD_UNWATCHED);
     this.#periodic?.cancel();
     this.#periodic = clock.after(Math.max(period, PERIOD_FACTOR * this.#lastMs), () =>
       this.request('/', 'deep'),

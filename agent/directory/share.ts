@@ -4,12 +4,12 @@
  */
 
 import type { Clock, Timer } from '../base/clock.ts';
-import { errorCode, internalError } from '../base/errors.ts';
+import { asError, errorCode, internalError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { RateMeter } from '../club/meter.ts';
 import type { AttachedExtension, Extension, Session } from '../club/session.ts';
 import type { ClubDatabase } from '../database/club-database.ts';
-import { openShareRoot, ShareRoot } from '../platform/files.ts';
+import { type FileFacts, openShareRoot, ShareRoot } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import type { ArchivedFile, ArchiveLimits } from './archive.ts';
 import type { DebounceTimes } from './debounce.ts';
@@ -20,6 +20,7 @@ import type { Hashing } from './hashing.ts';
 import { recover } from './intents.ts';
 import { beginJoining, isJoining, Joining } from './joining.ts';
 import { type ListedFile, list } from './listing.ts';
+import type { IndexRow } from './local-index.ts';
 import { DIRECTORY, payloadLimits } from './messages.ts';
 import type { PendingTotals } from './pending.ts';
 import type { Problem } from './problems.ts';
@@ -293,7 +294,7 @@ export class Share {
       isJoining: isJoiningNow,
       // Said inside a transaction: what follows needs transactions of its own.
       onDeviation: (row, now) => {
-        setImmediate(() => void this.#parts.placer.putRight(row, now).then(() => this.#wake()));
+        setImmediate(() => void this.#putRight(row, now));
       },
       ...(debounce === undefined ? {} : { times: debounce }),
       ...(rescanPeriod === undefined ? {} : { rescanPeriod }),
@@ -308,6 +309,17 @@ export class Share {
       this.#wake();
     });
     if (isJoiningNow) this.#startJoining(detector);
+  }
+
+  /** Never rejects. What the disk refuses is found again by the next scan. */
+  async #putRight(row: IndexRow, now: FileFacts | undefined): Promise<void> {
+    try {
+      await this.#parts.placer.putRight(row, now);
+    } catch (thrown) {
+      if (!this.#controller.signal.aborted) this.#parts.troubles.add(asError(thrown));
+      return;
+    }
+    this.#wake();
   }
 
   #startJoining(detector: Detector): void {
