@@ -7,6 +7,7 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import { asError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { nameOf, parentOf } from '../platform/files.ts';
 import { type Debouncer, type DebounceTimes, openDebouncer } from './debounce.ts';
 import { type Examiner, examine, type Finding } from './examine.ts';
 import type { PathHolds } from './holds.ts';
@@ -132,7 +133,14 @@ export class Examination {
   }
 
   async #work(path: string): Promise<void> {
-    const { holds, examiner, log, onRootTrouble } = this.#options;
+    const { holds, examiner, log, onRootTrouble, recorder } = this.#options;
+    // Since it was touched, the name may have turned out to be our local name for another path.
+    const own = recorder.index.sharePath(parentOf(path), nameOf(path));
+    if (own !== path) {
+      this.#debouncer.done(path, true);
+      this.#debouncer.hurry(own);
+      return;
+    }
     if (holds.keepBack(path)) {
       this.#debouncer.done(path, true);
       return;

@@ -82,6 +82,11 @@ export function localPathOf(index: LocalIndex, path: string, localName: string |
     : joinPath(index.localPath(parentOf(path)), localName);
 }
 
+/** The paths that the detector could take for a change of the owner's while the row comes into being. */
+export function pathsOf({ path, localName }: IntendedRow): string[] {
+  return localName === undefined ? [path] : [path, joinPath(parentOf(path), localName)];
+}
+
 export function encodeIntents(noted: readonly Noted[]): string {
   return stringifyJson(
     noted.map(({ intent, archived }) => {

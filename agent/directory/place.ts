@@ -8,9 +8,9 @@ import type { Clock } from '../base/clock.ts';
 import { environmentError, errorCode } from '../base/errors.ts';
 import { type FileFacts, parentOf } from '../platform/files.ts';
 import type { ArchiveReason } from './archive.ts';
-import { withAttributes } from './attributes.ts';
+import { moveFile, withAttributes } from './attributes.ts';
 import { type DirectoryEntry, type FileEntry, ROOT_KEY } from './entry.ts';
-import { type IntendedRow, indexRow, intendedRow, localPathOf } from './intents.ts';
+import { type IntendedRow, indexRow, intendedRow, localPathOf, pathsOf } from './intents.ts';
 import type { IndexRow } from './local-index.ts';
 import type { PendingStore } from './pending.ts';
 import { desiredOf, directoryMode, type FileRecord, fileMode, missingFor, sameClock } from './projection.ts';
@@ -203,7 +203,7 @@ export class Placer {
       const local = localPathOf(index, path, chosen.localName);
       let facts: FileFacts | undefined;
       await changes.submit({
-        paths: [path],
+        paths: pathsOf(chosen),
         intent: { op: 'place', row: chosen },
         perform: async () => {
           facts = path === ROOT_KEY ? await root.check() : await this.#makeDirectory(path, local, entry);
@@ -219,7 +219,7 @@ export class Placer {
   async #makeDirectory(path: string, local: string, entry: DirectoryEntry): Promise<FileFacts> {
     const { index, root } = this.#options;
     const facts = await root.makeDirectory(local, directoryMode(entry, undefined));
-    if (index.byPath(path) === undefined) this.#surroundings.checkOwn(path, facts);
+    if (index.byPath(path) === undefined) await this.#surroundings.checkOwn(path, local, facts);
     const mode = directoryMode(entry, facts);
     return (facts.mode & 0o777) === mode ? facts : root.setAttributes(local, { mode }, facts);
   }
@@ -279,7 +279,7 @@ export class Placer {
       const options = { mode: fileMode(entry, present), mtimeNs: entry.mtime };
       let facts: FileFacts | undefined;
       await changes.submit({
-        paths: [path],
+        paths: pathsOf(chosen),
         intent: { op: 'place', row: chosen },
         ...(present === undefined ? {} : { archive: toArchive(present, reason) }),
         perform: async (archived) => {
@@ -310,7 +310,7 @@ export class Placer {
     let isShown = false;
     let facts: FileFacts | undefined;
     await changes.submit({
-      paths: [row.path],
+      paths: pathsOf(intended),
       intent: { op: 'place', row: intended },
       perform: async () => {
         const there = await root.look(local);
@@ -333,10 +333,10 @@ export class Placer {
       const to = localPathOf(index, path, chosen.localName);
       let facts: FileFacts | undefined;
       await changes.submit({
-        paths: [own.path, path],
+        paths: [own.path, ...pathsOf(chosen)],
         intent: { op: 'move', from: own.path, row: chosen },
         perform: async () => {
-          const moved = await root.move(from, to, own);
+          const moved = await moveFile(root, from, to, own);
           facts = await withAttributes(root, to, entry, moved, moved);
         },
         finish: () => {

@@ -5,11 +5,11 @@
 
 import { environmentError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { type FileFacts, nameOf, parentOf, type ShareRoot } from '../platform/files.ts';
+import { type FileFacts, foldName, nameOf, parentOf, type ShareRoot } from '../platform/files.ts';
 import type { Archive, ArchiveReason, ToArchive } from './archive.ts';
 import type { DiskChanges } from './changes.ts';
 import { ROOT_KEY } from './entry.ts';
-import { type IntendedRow, indexRow, localPathOf } from './intents.ts';
+import { type IntendedRow, indexRow, localPathOf, pathsOf } from './intents.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import { alternativeName, joinPath } from './paths.ts';
 import { desiredOf, type FileRecord } from './projection.ts';
@@ -162,19 +162,33 @@ export class Surroundings {
   }
 
   /** For folders, which are made without complaint where one is already. @throws `files.exists` on a clash. */
-  checkOwn(path: string, facts: FileFacts): void {
-    const other = this.#options.index.byInode(facts.ino).find((row) => row.path !== path);
-    if (other !== undefined && parentOf(other.path) === parentOf(path))
-      throw environmentError('files.exists', `${JSON.stringify(path)} is the same here as ${other.path}`);
+  async checkOwn(path: string, local: string, facts: FileFacts): Promise<void> {
+    if (await this.#isAnother(path, local, facts))
+      throw environmentError('files.exists', `${JSON.stringify(path)} is the same here as another name`);
   }
 
-  async #isClash({ path }: IntendedRow): Promise<boolean> {
+  async #isClash({ path, uuid }: IntendedRow): Promise<boolean> {
+    const local = localPathOf(this.#options.index, path, undefined);
+    const facts = await this.#options.root.look(local);
+    return facts !== undefined && this.#isAnother(path, local, facts, uuid);
+  }
+
+  /** Whether what answers to the path is really another file or folder beside it, of another record. */
+  async #isAnother(path: string, local: string, facts: FileFacts, uuid?: string): Promise<boolean> {
     const { index, root } = this.#options;
-    const facts = await root.look(localPathOf(index, path, undefined));
-    if (facts === undefined) return false;
-    return index
-      .byInode(facts.ino)
-      .some((row) => row.path !== path && parentOf(row.path) === parentOf(path) && row.kind === facts.kind);
+    const folder = parentOf(path);
+    // A file with a single name can't be at two paths.
+    const isSingle = facts.kind === 'directory' || facts.links === 1;
+    const isBeside = (row: IndexRow) =>
+      row.path !== path &&
+      parentOf(row.path) === folder &&
+      row.kind === facts.kind &&
+      (uuid === undefined || row.uuid !== uuid);
+    if (isSingle && index.byInode(facts.ino).some(isBeside)) return true;
+    // Inodes prove nothing on FAT, but there the folder shows only one spelling.
+    if ((await root.lookExactly(local)) !== undefined) return false;
+    const own = uuid === undefined ? undefined : index.byUuid(uuid);
+    return own === undefined || foldName(own.path) !== foldName(path);
   }
 
   async #makeDirectory(path: string, chain: Chain): Promise<void> {
@@ -200,11 +214,11 @@ export class Surroundings {
       const local = localPathOf(index, path, chosen.localName);
       let facts: FileFacts | undefined;
       await changes.submit({
-        paths: [path],
+        paths: pathsOf(chosen),
         intent: { op: 'place', row: chosen },
         perform: async () => {
           facts = await root.makeDirectory(local, PLAIN_DIRECTORY_MODE);
-          this.checkOwn(path, facts);
+          await this.checkOwn(path, local, facts);
         },
         finish: () => {
           if (facts !== undefined) index.put(indexRow(chosen, facts));

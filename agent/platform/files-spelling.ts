@@ -4,15 +4,20 @@
 
 import fs from 'node:fs';
 import { isAbsent, lstat } from './files-calls.ts';
-import { type Directories, nameOf, parentOf } from './files-directories.ts';
+import type { Directories } from './files-directories.ts';
 import { decodeName } from './files-list.ts';
 import { STATE_FOLDER } from './files-names.ts';
 
-/** Milliseconds for which a listing may be asked again. */
-const FRESH_MS = 200;
+/**
+ * Milliseconds for which a listing may be asked again: less than a change is left alone before it is looked at, so that
+ * no listing is older than the change.
+ */
+const FRESH_MS = 50;
+
+/** Listings that are kept for that long. */
+const MAX_LISTINGS = 64;
 
 interface Listing {
-  readonly directory: string;
   readonly at: number;
   readonly names: ReadonlySet<string>;
 }
@@ -20,7 +25,7 @@ interface Listing {
 export class Spelling {
   readonly #directories: Directories;
   #ignoresCase = false;
-  #last: Listing | undefined;
+  readonly #listings = new Map<string, Listing>();
 
   constructor(directories: Directories) {
     this.#directories = directories;
@@ -44,20 +49,32 @@ export class Spelling {
     });
   }
 
-  /** Whether the path's directory shows exactly its name. */
+  /** We have renamed something ourselves. */
+  forget(): void {
+    this.#listings.clear();
+  }
+
+  /** Whether the directories on the way to the path, and the last one, show exactly its names. */
   async isExact(path: string): Promise<boolean> {
-    const directory = parentOf(path);
-    const name = nameOf(path);
-    const last = this.#last;
-    const isFresh = last?.directory === directory && performance.now() - last.at < FRESH_MS;
+    let directory = '/';
+    for (const name of path.slice(1).split('/')) {
+      if (!(await this.#shows(directory, name))) return false;
+      directory = directory === '/' ? `/${name}` : `${directory}/${name}`;
+    }
+    return true;
+  }
+
+  async #shows(directory: string, name: string): Promise<boolean> {
+    const last = this.#listings.get(directory);
     // A name that came since is asked for anew.
-    if (isFresh && last.names.has(name)) return true;
+    if (last?.names.has(name) && performance.now() - last.at < FRESH_MS) return true;
     const at = performance.now();
     const raw = await this.#directories.use(directory, (handle) =>
       fs.promises.readdir(handle.prefix, { encoding: 'latin1' }),
     );
     const names = new Set(raw.flatMap((bytes) => decodeName(bytes) ?? []));
-    this.#last = { directory, at, names };
+    if (this.#listings.size >= MAX_LISTINGS) this.#listings.clear();
+    this.#listings.set(directory, { at, names });
     return names.has(name);
   }
 }

@@ -265,6 +265,7 @@ export class ShareRoot {
           fs.renameSync(origin, target);
         } else renameWithoutReplacing(origin, target, facts);
         const moved = lstatSync(target);
+        this.#spelling.forget();
         await this.#flusher.flush(source);
         return moved;
       });

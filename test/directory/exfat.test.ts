@@ -1,69 +1,13 @@
 /** A share on a card as cameras and pianos write them: no modes, no hard links, no stable inodes, case makes no difference. */
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openShareRoot } from '../../agent/platform/files.ts';
+import { type Card, missingForCards, withCard } from '../support/exfat-card.ts';
 import { type Folder, withFolder } from './folder.ts';
 import { news, opened } from './hasty-detector.ts';
-
-const run = (command: string, ...parameters: string[]) =>
-  execFileSync(command, parameters, { encoding: 'utf8', stdio: 'pipe' });
-
-/** Undefined if exFAT can be mounted here. */
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'needs root, to mount';
-  for (const program of ['mkfs.exfat', 'mount.exfat-fuse', 'losetup'])
-    if (spawnSync('which', [program]).status !== 0) return `needs ${program}`;
-  try {
-    withCard(() => undefined);
-    return undefined;
-  } catch {
-    return 'exFAT can not be mounted here';
-  }
-}
-
-interface Card {
-  readonly path: string;
-  unmount(): void;
-  mount(): void;
-}
-
-function withCard<T>(body: (card: Card) => T): T {
-  const top = fs.mkdtempSync(join(tmpdir(), 'skylark-exfat-'));
-  const image = join(top, 'image');
-  const path = join(top, 'card');
-  fs.mkdirSync(path);
-  fs.writeFileSync(image, '');
-  fs.truncateSync(image, 33_554_432);
-  run('mkfs.exfat', image);
-  const device = run('losetup', '-f', '--show', image).trim();
-  const card: Card = {
-    path,
-    mount: () => void run('mount.exfat-fuse', device, path),
-    unmount: () => void run('umount', '-l', path),
-  };
-  const remove = () => {
-    spawnSync('umount', ['-l', path]);
-    spawnSync('losetup', ['-d', device]);
-    fs.rmSync(image, { force: true });
-    fs.rmdirSync(path);
-    fs.rmdirSync(top);
-  };
-  try {
-    card.mount();
-    const result = body(card);
-    if (result instanceof Promise) return result.finally(remove) as T;
-    remove();
-    return result;
-  } catch (thrown) {
-    remove();
-    throw thrown;
-  }
-}
 
 async function withSharedCard(body: (folder: Folder, card: Card) => Promise<void>): Promise<void> {
   await withFolder((folder) =>
@@ -80,7 +24,7 @@ async function withSharedCard(body: (folder: Folder, card: Card) => Promise<void
   );
 }
 
-const reason = missing();
+const reason = missingForCards();
 const skip = reason ?? false;
 
 test('files are placed, replaced, moved and removed on exFAT', { skip }, async () => {

@@ -1,0 +1,81 @@
+/** Whole shares with a folder on exFAT: no modes, no hard links, case makes no difference. */
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { missingForCards, withCard } from '../support/exfat-card.ts';
+import { connect, eventually, withClub } from './members.ts';
+
+const skip = missingForCards() ?? false;
+
+/** Names and contents, without our own. */
+function shown(folder: string): string[] {
+  const lines: string[] = [];
+  const visit = (path: string) => {
+    for (const entry of fs.readdirSync(join(folder, path), { withFileTypes: true })) {
+      if (entry.name === '.clearskies') continue;
+      const inner = `${path}/${entry.name}`;
+      if (entry.isDirectory()) visit(inner);
+      else lines.push(`${inner}=${fs.readFileSync(join(folder, inner), 'utf8')}`);
+    }
+  };
+  visit('');
+  return lines.sort();
+}
+
+test(
+  'names that are one on exFAT are both kept, edits and deletions go both ways, replaced files are archived',
+  {
+    skip,
+  },
+  () =>
+    withCard((card) =>
+      withClub(async (club) => {
+        const a = await club.member('a');
+        const b = await club.member('b', { share: { path: card.path } });
+        for (const folder of ['Dir', 'dir']) fs.mkdirSync(a.at(folder));
+        const names = ['Case', 'case', 'Dir/x', 'dir/x', 'script'];
+        for (const name of names) fs.writeFileSync(a.at(name), `${name}.`);
+        fs.chmodSync(a.at('script'), 0o755);
+        connect(a, b);
+        const contents = (folder: string) => shown(folder).map((line) => line.replace(/^.*=/, ''));
+        await eventually('all five have arrived', () => shown(card.path).length === 5);
+        assert.deepEqual(contents(card.path).sort(), names.map((name) => `${name}.`).sort());
+
+        const upper =
+          shown(card.path)
+            .find((line) => line.endsWith('=Case.'))
+            ?.replace(/=.*$/, '') ?? '';
+        fs.writeFileSync(join(card.path, upper), 'edited on the card');
+        await eventually('the edit is under its own name', () =>
+          fs.readFileSync(a.at('Case'), 'utf8').startsWith('edited'),
+        );
+        fs.renameSync(a.at('script'), a.at('SCRIPT'));
+        fs.writeFileSync(a.at('case'), 'second');
+        fs.rmSync(a.at('Dir'), { recursive: true });
+        await eventually('everything is there too', () => {
+          const lines = shown(card.path);
+          return (
+            lines.length === 4 && lines.includes('/SCRIPT=script.') && contents(card.path).includes('second')
+          );
+        });
+        assert.equal([...b.share.history('/case')].length, 1);
+        fs.writeFileSync(join(card.path, 'from the card'), 'hello');
+        await eventually('a new file comes back', () => fs.existsSync(a.at('from the card')));
+        await eventually('both are in step', () => [a, b].every(({ share }) => share.status().isSynced));
+        assert.deepEqual(shown(a.folder), [
+          '/Case=edited on the card',
+          '/SCRIPT=script.',
+          '/case=second',
+          '/dir/x=dir/x.',
+          '/from the card=hello',
+        ]);
+        assert.equal(
+          fs.statSync(a.at('SCRIPT')).mode & 0o777,
+          0o755,
+          'the mode survives a member without modes',
+        );
+      }),
+    ),
+);
