@@ -136,6 +136,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
   let bridge: Bridge | undefined;
   const stop = Promise.withResolvers<void>();
   const agent = openAgent({
+    stateFolder: folder,
     registry,
     shares,
     network,

@@ -1,7 +1,6 @@
 /** What the control socket controls: the commands, over what the daemon has opened. */
 
 import type { Bridge } from '../../firmware-bridge/index.ts';
-import { compareBytes, utf8 } from '../base/bytes.ts';
 import { type Clock, sleep } from '../base/clock.ts';
 import { parseEndpoint } from '../base/endpoint.ts';
 import { EXIT, environmentError, userError } from '../base/errors.ts';
@@ -18,19 +17,21 @@ import { type ConfigurationFile, loadConfiguration } from '../config/load.ts';
 import type { Configuration } from '../config/options.ts';
 import type { EventFeed } from '../control/event-feed.ts';
 import { findShare, onlyShare } from '../control/find-share.ts';
-import type { ListedCode, ListedFile, Requests } from '../control/messages.ts';
+import type { ListedCode, Requests } from '../control/messages.ts';
 import type { ControlledAgent } from '../control/server.ts';
 import type { AccessMode } from '../control/status.ts';
 import { sha256 } from '../crypto/hash.ts';
-import type { ListedFile as DirectoryFile } from '../directory/listing.ts';
 import { makeFolder } from '../platform/folders.ts';
 import type { Section } from '../platform/state-file.ts';
+import { listFiles } from './listing.ts';
 import { GIVEN_ADDRESSES, type Network } from './network.ts';
 import type { OpenShare, Shares } from './shares.ts';
 import { deviceStatus, type StatusSources, shareStatus, statusDocument } from './status-document.ts';
 import { configurationJson, storedOptionsFile } from './stored-options.ts';
 
 export interface AgentOptions {
+  /** Real and absolute: it holds keys, and must never be in a share. */
+  readonly stateFolder: string;
   readonly registry: Registry;
   readonly shares: Shares;
   readonly network: Network;
@@ -51,7 +52,6 @@ export interface AgentOptions {
 const JOIN_S = 60;
 /** A joined folder that takes longer to list is listed in the background, milliseconds. */
 const LISTING_MS = 30_000;
-const PAGE = 1_000;
 
 export function openAgent(options: AgentOptions): ControlledAgent {
   const { registry, shares, network, state, configure, events } = options;
@@ -74,10 +74,23 @@ export function openAgent(options: AgentOptions): ControlledAgent {
 
   /** A folder of its own, outside of all others: two shares in one tree would sync each other's files. */
   async function folderFor(path: string): Promise<string> {
+    // First as it was given, so that a refused one is not made; then as it is without symbolic links.
+    refuseOverlap(path);
     const folder = await makeFolder(path);
-    const other = registry
-      .list()
-      .find((club) => isWithin(club.folder, folder) || isWithin(folder, club.folder));
+    refuseOverlap(folder);
+    return folder;
+  }
+
+  function refuseOverlap(folder: string): void {
+    const overlaps = (other: string) => isWithin(other, folder) || isWithin(folder, other);
+    if (overlaps(options.stateFolder)) {
+      throw userError(
+        'share.overlaps_state',
+        `${folder} overlaps with ${options.stateFolder}, where the keys of this device are`,
+        { remedy: 'choose a folder that is neither inside of that one nor around it' },
+      );
+    }
+    const other = registry.list().find((club) => overlaps(club.folder));
     if (other !== undefined) {
       throw userError(
         'share.overlaps',
@@ -87,7 +100,6 @@ export function openAgent(options: AgentOptions): ControlledAgent {
         },
       );
     }
-    return folder;
   }
 
   function nameFor(wanted: string | undefined, folder: string): string {
@@ -342,56 +354,4 @@ async function revoke(registry: Registry, named: string): Promise<void> {
   const club = registry.list().find(({ codes }) => codes.list().some((info) => info.id === id));
   if (club === undefined) throw userError('code.unknown', 'there is no such access code on this device');
   return club.codes.revoke(id);
-}
-
-function listFiles(open: OpenShare, request: Requests['listFiles']) {
-  const { path = '/', recursive = false, after, limit = PAGE } = request;
-  const files: ListedFile[] = [];
-  for (const file of recursive ? below(open, path, after) : inFolder(open, path, after)) {
-    if (files.length === limit) return { files, next: files.at(-1)?.path ?? null };
-    files.push(listedFile(file));
-  }
-  return { files, next: null };
-}
-
-function* inFolder({ share }: OpenShare, path: string, after: string | undefined): Generator<DirectoryFile> {
-  const last = after === undefined ? undefined : utf8(after);
-  for (const file of share.ls(path)) {
-    if (last === undefined || compareBytes(utf8(file.path), last) > 0) yield file;
-  }
-}
-
-/** Everything below a path, in the order of the records' keys. */
-function* below(
-  { share, database }: OpenShare,
-  path: string,
-  after: string | undefined,
-): Generator<DirectoryFile> {
-  const prefix = path.endsWith('/') ? path : `${path}/`;
-  for (const { key } of database.iterate({ prefix, ...(after === undefined ? {} : { after }) })) {
-    if (key === '/') continue;
-    // A file is listed as itself, a folder as what is in it.
-    const first = share.ls(key).next().value as DirectoryFile | undefined;
-    yield first?.path === key ? first : { ...FOLDER, path: key };
-  }
-}
-
-const FOLDER = {
-  kind: 'directory',
-  size: undefined,
-  sha256: undefined,
-  mtime: undefined,
-  mode: undefined,
-  isHere: true,
-} as const;
-
-function listedFile({ path, kind, size, mtime, sha256: hash, isHere }: DirectoryFile): ListedFile {
-  return {
-    path,
-    kind,
-    size: Number(size ?? 0n),
-    mtime: mtime === undefined ? null : formatTimestamp(mtime),
-    ...(hash === undefined ? {} : { sha256: hash }),
-    here: isHere,
-  };
 }
