@@ -39,12 +39,16 @@ export async function openDemo({ folder: given, every, log }: DemoOptions): Prom
     const ownerFolder = await makeFolder(`${folder}/owner`);
     const deviceFolder = await makeFolder(`${folder}/piano`);
     const piano = scope.own(await openPiano({ every, log: log.child('piano') }));
+    const pianoMember = { folder: `${folder}/piano-agent`, name: 'Demo piano', log };
+    const openPianoAgent = async () => {
+      // The bridge finds its share from the start: nothing to warn of.
+      await makeShare(pianoMember, deviceFolder);
+      return openMember(scope, { ...pianoMember, device: piano.source });
+    };
     const [pianoAgent, ownerAgent] = await Promise.all([
-      openMember(scope, { folder: `${folder}/piano-agent`, name: 'Demo piano', log, device: piano.source }),
+      openPianoAgent(),
       openMember(scope, { folder: `${folder}/owner-agent`, name: "Demo owner's computer", log }),
     ]);
-    if (!(await hasShare(pianoAgent)))
-      await pianoAgent.agent.createShare({ path: deviceFolder, name: SHARE });
     const newCode = async () => {
       const { code, url } = await pianoAgent.agent.createCode({ share: SHARE });
       if (code === null || url === null) throw internalError('demo.no_code', 'no access code was made');
@@ -91,6 +95,17 @@ async function openMember(scope: Scope, { folder, name, log, device }: Member): 
     log: log.child(name),
   });
   return scope.own(daemon);
+}
+
+/** Unless an earlier demonstration has made it. */
+async function makeShare(member: Member, folder: string): Promise<void> {
+  const scope = new Scope();
+  try {
+    const daemon = await openMember(scope, member);
+    if (!(await hasShare(daemon))) await daemon.agent.createShare({ path: folder, name: SHARE });
+  } finally {
+    await scope.close();
+  }
 }
 
 async function hasShare({ agent }: Daemon): Promise<boolean> {
