@@ -1,5 +1,4 @@
 import { parseDuration } from '../base/duration.ts';
-import { EXIT, environmentError } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import { groupAccessCode } from '../club/access-code.ts';
 import { type Answers, COMMANDS } from '../control/messages.ts';
@@ -74,14 +73,13 @@ async function printCode({ out }: Pick<CommandContext, 'out'>, made: Answers['cr
 }
 
 async function listCodes(
-  context: Pick<CommandContext, 'stateFolder' | 'signal' | 'out' | 'json'>,
+  context: Pick<CommandContext, 'stateFolder' | 'signal' | 'out' | 'err' | 'json'>,
   share: string | undefined,
 ) {
-  const { out, json } = context;
+  const { out, err, json } = context;
   const { codes } = await withDaemon(context, (client) => client.request(COMMANDS.listCodes, { share }));
   if (json) return out.line(JSON.stringify({ codes }));
-  if (codes.length === 0)
-    throw environmentError('code.none', 'there are no codes', { exitCode: EXIT.failed });
+  if (codes.length === 0) return err.line('there are no codes');
   const rows = codes.map(({ id, code, username, mode, state, expires }) => [
     code === null ? printable(username ?? `${id.slice(0, 12)}...`) : groupAccessCode(code),
     state,

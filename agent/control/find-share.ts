@@ -46,8 +46,9 @@ export function onlyShare<T extends NamedShare>(shares: Iterable<T>): T {
   }
   if (others.length > 0) {
     const names = [share, ...others].slice(0, 5).map(({ name }) => printable(name, 100));
+    const more = others.length >= 5 ? ', ...' : '';
     throw userError('share.ambiguous', 'there are several shares', {
-      remedy: `name one: ${names.join(', ')}...`,
+      remedy: `name one: ${names.join(', ')}${more}`,
     });
   }
   return share;
