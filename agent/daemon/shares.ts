@@ -91,7 +91,8 @@ export class Shares {
    */
   extensions(club: Club): readonly Extension[] {
     const open = this.get(club.id);
-    if (open === undefined) throw environmentError('share.not_open', `the share ${club.name} is not open yet`);
+    if (open === undefined)
+      throw environmentError('share.not_open', `the share ${club.name} is not open yet`);
     return [open.replication, open.share.extension];
   }
 

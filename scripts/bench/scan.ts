@@ -76,7 +76,6 @@ async function measure(files: number): Promise<void> {
     const after = memory();
     await detector.close();
     await hashing.close();
-    if (process.env.BENCH_DEBUG) { globalThis.gc?.(); console.log(process.memoryUsage()); }
     root.close();
     sqlite.close();
     console.log(
