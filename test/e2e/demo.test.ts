@@ -22,7 +22,7 @@ test('the demo ends with 0 once three recordings lie in the owner folder, valid 
       );
     },
   );
-  assert.equal(code, 0, stderr);
+  assert.deepEqual([code, stderr], [0, '']);
   assert.match(stdout, /SYNC7/);
   const recordings = (await readdir(join(dir, 'owner'))).filter((name) => name.endsWith('.mid'));
   assert.ok(recordings.length >= 3);
