@@ -284,20 +284,18 @@ export class Archive {
 
   async #inFolder<T>(path: string, work: () => Promise<T>): Promise<T> {
     const folder = path.slice(0, path.lastIndexOf('/'));
-    if (!this.#folders.has(folder)) {
-      await this.#root.makeDirectory(`/${STATE_FOLDER}`, 0o700);
-      await this.#root.makeDirectory(FOLDER, 0o700);
-      await this.#root.makeDirectory(folder, 0o700);
-      this.#folders.clear();
-      this.#folders.add(folder);
+    if (this.#folders.has(folder)) {
+      try {
+        return await work();
+      } catch (thrown) {
+        // The owner may have emptied the archive by hand.
+        if (errorCode(thrown) !== 'files.absent') throw thrown;
+      }
     }
-    try {
-      return await work();
-    } catch (thrown) {
-      // The owner may have emptied the archive by hand: the next try makes the folders again.
-      this.#folders.delete(folder);
-      throw thrown;
-    }
+    for (const made of [`/${STATE_FOLDER}`, FOLDER, folder]) await this.#root.makeDirectory(made, 0o700);
+    this.#folders.clear();
+    this.#folders.add(folder);
+    return work();
   }
 }
 

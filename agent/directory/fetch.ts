@@ -92,7 +92,7 @@ export class Fetcher {
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      this.#advance();
+      this.#guarded(() => this.#advance());
     });
   }
 
@@ -113,7 +113,7 @@ export class Fetcher {
     this.#retry.reset();
     this.#backlog.restart();
     this.#send(source, { json: encode(messages.getPresence, {}) });
-    this.#tick ??= this.#options.clock.after(TICK_MS, () => this.#onTick());
+    this.#tick ??= this.#options.clock.after(TICK_MS, () => this.#guarded(() => this.#onTick()));
     this.wake();
     return {
       data: (message, payload) => this.#onData(source, message, payload),
@@ -168,6 +168,15 @@ export class Fetcher {
 
   #now(): number {
     return this.#options.clock.monotonic();
+  }
+
+  /** For what is called by nobody who could catch: the database may refuse at any time. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      if (!this.#isClosed) this.#onTrouble(thrown);
+    }
   }
 
   #advance(): void {
@@ -360,7 +369,7 @@ export class Fetcher {
   #onTick(): void {
     this.#tick = undefined;
     if (this.#sources.size === 0 || this.#isClosed) return;
-    this.#tick = this.#options.clock.after(TICK_MS, () => this.#onTick());
+    this.#tick = this.#options.clock.after(TICK_MS, () => this.#guarded(() => this.#onTick()));
     if (!this.#mayRun) return;
     const { requests, exhausted } = this.#schedule.tick(this.#now());
     this.#issue(requests);

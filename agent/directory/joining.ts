@@ -73,28 +73,35 @@ export class Joining {
     this.#timer = this.#options.clock.after(CHECK_MS, () => void this.#check());
   }
 
+  /** Never rejects. */
   async #check(): Promise<void> {
-    const { clock, isSupplied, index, log, onEnd, isRead, onRead } = this.#options;
-    if (!this.#isRead && isRead()) {
-      this.#isRead = true;
-      onRead();
-    }
-    if (!this.#isRead || !isSupplied() || !isRead() || this.#isPending()) this.disturb();
-    if (clock.monotonic() - this.#quietSince < (this.#options.quiet ?? QUIET_MS)) {
-      this.#wait();
-      return;
-    }
+    const { index, log, onEnd } = this.#options;
     try {
+      if (!this.#isQuiet()) {
+        this.#wait();
+        return;
+      }
       const count = await this.#clear();
       if (this.#isClosed) return;
       index.setSetting(SETTING, 'no');
       onEnd();
       log.info('the first synchronisation is complete', { archived: count });
     } catch (thrown) {
+      if (this.#isClosed) return;
       log.warn('files that are not part of the share could not be archived', { error: asError(thrown) });
       this.disturb();
       this.#wait();
     }
+  }
+
+  #isQuiet(): boolean {
+    const { clock, isSupplied, isRead, onRead, quiet = QUIET_MS } = this.#options;
+    if (!this.#isRead && isRead()) {
+      this.#isRead = true;
+      onRead();
+    }
+    if (!this.#isRead || !isSupplied() || !isRead() || this.#isPending()) this.disturb();
+    return clock.monotonic() - this.#quietSince >= quiet;
   }
 
   #isPending(): boolean {

@@ -33,7 +33,7 @@ export interface PlacerOptions extends Omit<SurroundingsOptions, 'place' | 'sett
 }
 
 /** Milliseconds that one record waits for another that is being placed: two could wait for each other. */
-const PATIENCE_MS = 1_000;
+const PATIENCE_MS = 250;
 
 /** Errors that mean: the disk is not as the index says. */
 const DISK_DIFFERS: ReadonlySet<string | undefined> = new Set([

@@ -52,10 +52,12 @@ export class Reconciler {
     }
     if (!this.#mayRun) return;
     this.#mustRunAgain = false;
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-      if (this.#mustRunAgain) this.wake();
-    });
+    this.#running = this.#run()
+      .catch((thrown: unknown) => this.#onTrouble(thrown))
+      .finally(() => {
+        this.#running = undefined;
+        if (this.#mustRunAgain) this.wake();
+      });
   }
 
   pause(): void {
@@ -83,7 +85,7 @@ export class Reconciler {
     return !this.#isPaused && !this.#isClosed && !this.#trouble.isRunning && this.#options.mayPlace();
   }
 
-  /** Never rejects. */
+  /** @throws what the database threw. */
   async #run(): Promise<void> {
     // The rest of this turn may bring more.
     await new Promise<void>((resolve) => setImmediate(resolve));
@@ -113,11 +115,16 @@ export class Reconciler {
     try {
       return (await this.#options.placer.apply(uuid)) !== 'blocked';
     } catch (thrown) {
-      const error = asError(thrown);
-      this.#options.log.debug('a change could not be made', { code: errorCode(thrown), error });
-      if (!this.#trouble.isRunning) this.#options.onTrouble(error);
-      this.#trouble.start();
+      this.#onTrouble(thrown);
       return false;
     }
+  }
+
+  #onTrouble(thrown: unknown): void {
+    if (this.#isClosed) return;
+    const error = asError(thrown);
+    this.#options.log.debug('a change could not be made', { code: errorCode(thrown), error });
+    if (!this.#trouble.isRunning) this.#options.onTrouble(error);
+    this.#trouble.start();
   }
 }

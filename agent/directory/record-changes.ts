@@ -106,6 +106,12 @@ function recordPresent(finding: Present, recorder: Recorder): Recorded {
     index.put(seen);
     return 'unchanged';
   }
+  // Linked, or given the mode that it had: what its owner had before his eyes is what he has now. As a version of its own
+  // it would displace a newer one whose contents are still on their way.
+  if (row?.uuid !== undefined && isSameVersion(row, seen)) {
+    index.put({ ...row, ...placeOf(facts) });
+    return 'unchanged';
+  }
   const current = live(records.get(path));
   if (current !== undefined && agrees(seen, finding, current, recorder)) return 'recorded';
   if (!records.writable) return recordDeviation(finding, seen, recorder);
@@ -115,6 +121,11 @@ function recordPresent(finding: Present, recorder: Recorder): Recorded {
   const basis = basisOf(row, current);
   recordVersion(seen, basis, recorder);
   return isNoDirectoryNow ? 'gone' : 'recorded';
+}
+
+function isSameVersion(row: IndexRow, seen: IndexRow): boolean {
+  if (row.kind !== seen.kind || row.mode !== seen.mode) return false;
+  return row.kind === 'directory' || (row.sha256 === seen.sha256 && row.mtimeNs === seen.mtimeNs);
 }
 
 /** The record that a change replaces, and the version that the owner had before his eyes. */

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import type { JsonObject } from '../../agent/base/json.ts';
 import { formatTimestamp } from '../../agent/base/timestamp.ts';
@@ -76,8 +76,13 @@ class EvilPeer {
     });
   }
 
-  file(key: string, contents: Uint8Array | string, rest: JsonObject = {}): Promise<void> {
-    return this.update(key, { size: contents.length, sha256: sha256(contents), ...rest });
+  file(
+    key: string,
+    contents: Uint8Array | string,
+    { uuid, vector_clock, ...rest }: JsonObject = {},
+  ): Promise<void> {
+    const known = uuid === undefined || vector_clock === undefined ? {} : { uuid, vector_clock };
+    return this.update(key, { size: contents.length, sha256: sha256(contents), ...rest }, known);
   }
 }
 
@@ -254,6 +259,34 @@ describe('a hostile member', () => {
       await assert.rejects(async () => {
         while ((await messages.receive()) !== null);
       }, /reset/);
+    }));
+
+  it('that withholds contents does not bring old ones back when their file is merely touched', () =>
+    withClub(async (club) => {
+      const victim = await club.member('victim');
+      await writeFile(victim.at('file'), 'first');
+      await victim.share.rescan();
+      const before = victim.database.get('/file');
+      assert.ok(before);
+      const evil = new EvilPeer(victim);
+      const clock = Object.fromEntries([...before.vectorClock].map(([peer, count]) => [peer, Number(count)]));
+      await evil.file('/file', 'second', { uuid: before.uuid, vector_clock: { ...clock, [EVIL]: 1 } });
+      await eventually('the record is there', () => victim.share.status().pendingFiles === 1);
+      // The mode that it has: nothing changes but the time of the inode.
+      await chmod(victim.at('file'), (await stat(victim.at('file'))).mode);
+      await victim.share.rescan();
+      assert.equal(victim.database.get('/file')?.lastUpdatedBy, EVIL);
+      evil.answer = ({ sha256: hash, range }) => ({
+        json: { type: 'directory.data', sha256: hash ?? '', range: range ?? [] },
+        payload: pieces(Buffer.from('second')),
+      });
+      await evil.send({ type: 'directory.present', sha256: sha256('second') });
+      await evil.send({ type: 'directory.not_present', sha256: sha256('second') });
+      await evil.send({ type: 'directory.present', sha256: sha256('second') });
+      await eventually(
+        'the newer one arrives',
+        async () => (await readFile(victim.at('file'), 'utf8')) === 'second',
+      );
     }));
 
   it('with records of which one is in the way of the other does not stop the rest', () =>

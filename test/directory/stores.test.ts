@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { systemClock } from '../../agent/base/clock.ts';
+import { silentLogger } from '../../agent/base/log.ts';
+import { Archive } from '../../agent/directory/archive.ts';
+import { Partials } from '../../agent/directory/partials.ts';
+import { PendingStore } from '../../agent/directory/pending.ts';
+import { RefusalStore } from '../../agent/directory/refusals.ts';
+import { openShareRoot, type ShareRoot } from '../../agent/platform/files.ts';
+import { openSqlite, type Sqlite } from '../../agent/platform/sqlite.ts';
+
+const A = 'aa'.repeat(32);
+const B = 'bb'.repeat(32);
+const HOUR = 3_600_000_000_000n;
+
+let sqlite: Sqlite;
+let folder: string;
+let root: ShareRoot;
+let now: bigint;
+
+beforeEach(async () => {
+  sqlite = openSqlite(':memory:');
+  folder = await mkdtemp(join(tmpdir(), 'skylark-stores-'));
+  root = await openShareRoot(folder);
+  now = 1_790_000_000_000_000_000n;
+});
+afterEach(async () => {
+  root.close();
+  sqlite.close();
+  await rm(folder, { recursive: true });
+});
+
+const clock = { ...systemClock, now: () => now };
+
+describe('pending records', () => {
+  const uuid = (n: number) => n.toString(16).padStart(32, '0');
+
+  it('keep their place while they say the same, and go to the end when they change', () => {
+    const pending = new PendingStore(sqlite, 'club');
+    pending.put({ uuid: uuid(1), kind: 'content', sha256: A, size: 5n });
+    pending.put({ uuid: uuid(2), kind: 'content', sha256: B, size: 7n });
+    pending.put({ uuid: uuid(1), kind: 'content', sha256: A, size: 5n });
+    assert.deepEqual(
+      pending.contentsAfter(0n, 10).map((row) => [row.id, row.uuid]),
+      [
+        [1n, uuid(1)],
+        [2n, uuid(2)],
+      ],
+    );
+    pending.put({ uuid: uuid(1), kind: 'content', sha256: B, size: 7n });
+    assert.deepEqual(
+      pending.contentsAfter(0n, 10).map((row) => [row.id, row.uuid]),
+      [
+        [2n, uuid(2)],
+        [3n, uuid(1)],
+      ],
+    );
+    assert.equal(pending.isWanted(A), false);
+    assert.equal(pending.waitingFor(B).length, 2);
+  });
+
+  it('never use an id twice, so that whoever read to the end sees what comes', () => {
+    const pending = new PendingStore(sqlite, 'club');
+    pending.put({ uuid: uuid(1), kind: 'content', sha256: A, size: 5n });
+    pending.remove(uuid(1));
+    pending.put({ uuid: uuid(2), kind: 'content', sha256: A, size: 5n });
+    assert.equal(pending.newestContent(), 2n);
+  });
+
+  it('are counted by what they need, and belong to one club', () => {
+    const pending = new PendingStore(sqlite, 'club');
+    const other = new PendingStore(sqlite, 'other');
+    other.put({ uuid: uuid(1), kind: 'content', sha256: A, size: 100n });
+    pending.put({ uuid: uuid(1), kind: 'folder', rank: 2 });
+    pending.put({ uuid: uuid(2), kind: 'folder', rank: 1 });
+    pending.put({ uuid: uuid(3), kind: 'content', sha256: A, size: 9_007_199_254_740_993n });
+    pending.put({ uuid: uuid(4), kind: 'removal' });
+    pending.put({ uuid: uuid(5), kind: 'refused', reason: 'path.component_dots' });
+    assert.deepEqual(pending.totals(), { files: 2, bytes: 9_007_199_254_740_993n, folders: 2, refused: 1 });
+    const first = pending.first('folder', 10, { rank: -100, id: 0n });
+    assert.deepEqual(
+      first.map((row) => row.uuid),
+      [uuid(2), uuid(1)],
+    );
+    assert.equal(pending.get(uuid(5))?.reason, 'path.component_dots');
+    pending.removeAll();
+    assert.deepEqual(pending.totals(), { files: 0, bytes: 0n, folders: 0, refused: 0 });
+    assert.equal(other.totals().files, 1);
+  });
+});
+
+describe('refusals', () => {
+  it('are respected for six hours, also after a restart, and forgotten when the peer has it after all', () => {
+    const refusals = new RefusalStore(sqlite, 'club', clock);
+    refusals.add('peer', A);
+    assert.equal(refusals.has('peer', A), true);
+    assert.equal(refusals.has('peer', B), false);
+    assert.equal(refusals.has('other', A), false);
+    now += 5n * HOUR;
+    assert.equal(new RefusalStore(sqlite, 'club', clock).has('peer', A), true);
+    now += HOUR;
+    assert.equal(refusals.has('peer', A), false);
+    refusals.add('peer', B);
+    refusals.remove('peer', B);
+    assert.equal(refusals.has('peer', B), false);
+  });
+
+  it('from a future that the clock was set back from mean nothing', () => {
+    const refusals = new RefusalStore(sqlite, 'club', clock);
+    refusals.add('peer', A);
+    now = 1_000n;
+    assert.equal(refusals.has('peer', A), false);
+  });
+});
+
+describe('contents in the making', () => {
+  it('are found again with what of them was written', async () => {
+    const partials = new Partials(sqlite, 'club', root);
+    assert.equal(partials.has(A), false);
+    const partial = await partials.open(A, 1_000);
+    await partial.write(new Uint8Array(100).fill(1), 0);
+    await partial.write(new Uint8Array(100).fill(2), 500);
+    assert.equal((await partials.open(A, 1_000)).have, partial.have);
+    await partials.closeAll();
+    const again = new Partials(sqlite, 'club', root);
+    assert.equal(again.has(A), true);
+    const { have, temporary } = await again.open(A, 1_000);
+    assert.deepEqual(have, [
+      { start: 0, end: 100 },
+      { start: 500, end: 600 },
+    ]);
+    const byte = new Uint8Array(1);
+    await temporary.read(byte, 550n);
+    assert.equal(byte[0], 2);
+    await again.discard(A);
+    assert.equal(again.has(A), false);
+    assert.deepEqual(await root.listTemporaries(), []);
+  });
+
+  it('count only as far as the file goes, and not at all for another size', async () => {
+    const partials = new Partials(sqlite, 'club', root);
+    const partial = await partials.open(A, 1_000);
+    await partial.write(new Uint8Array(800), 0);
+    await partials.close(A);
+    fs.truncateSync(join(folder, `.clearskies/tmp/get-${A}.!clearsky`), 300);
+    assert.deepEqual((await partials.open(A, 1_000)).have, [{ start: 0, end: 300 }]);
+    await partials.close(A);
+    assert.deepEqual((await partials.open(A, 2_000)).have, []);
+    await partials.closeAll();
+  });
+
+  it('are removed when nobody wants them any more, as are all other temporaries', async () => {
+    const partials = new Partials(sqlite, 'club', root);
+    for (const sha256 of [A, B]) await (await partials.open(sha256, 10)).write(new Uint8Array(5), 0);
+    await partials.closeAll();
+    await (await root.openTemporary('copy-1', {})).close();
+    await partials.clean((sha256) => sha256 === B);
+    assert.deepEqual(await root.listTemporaries(), [`get-${B}`]);
+    assert.equal(partials.has(A), false);
+    assert.deepEqual((await partials.open(B, 10)).have, [{ start: 0, end: 5 }]);
+    await partials.closeAll();
+  });
+});
+
+describe('the archive', () => {
+  const open = (limits = { age: 100n * HOUR, bytes: 1_000n }) =>
+    new Archive({ sqlite, club: 'club', root, clock, log: silentLogger, limits });
+
+  async function put(archive: Archive, name: string, text: string) {
+    fs.writeFileSync(join(folder, name), text);
+    const known = await root.look(`/${name}`);
+    assert.ok(known);
+    const file = archive.reserve({
+      key: `/${name}`,
+      sha256: A,
+      size: BigInt(text.length),
+      mtime: 5n,
+      mode: 0o600,
+      reason: 'deleted',
+    });
+    await archive.move(`/${name}`, file, known);
+    return file;
+  }
+
+  it('keeps files under names that people recognise, newest first in their history', async () => {
+    const archive = open();
+    await put(archive, 'song.mid', 'first');
+    now += HOUR;
+    const second = await put(archive, 'song.mid', 'second');
+    assert.match(second.path, /^\/\.clearskies\/archive\/0000\/00000002-song\.mid$/);
+    assert.equal(fs.readFileSync(join(folder, second.path), 'utf8'), 'second');
+    assert.deepEqual(
+      [...archive.history('/song.mid')].map(({ id }) => id),
+      [2n, 1n],
+    );
+    assert.equal(archive.bytes, 11n);
+    assert.equal(archive.bySha256(A).length, 2);
+    assert.equal(open().bytes, 11n);
+  });
+
+  it('keeps the contents of a file that stays where it is', async () => {
+    const archive = open();
+    fs.writeFileSync(join(folder, 'file'), 'kept');
+    const known = await root.look('/file');
+    assert.ok(known);
+    const reserved = {
+      key: '/file',
+      sha256: A,
+      size: 4n,
+      mtime: 5n,
+      mode: 0o600,
+      reason: 'replaced',
+    } as const;
+    const file = archive.reserve(reserved);
+    const after = await archive.keep('/file', file, known);
+    assert.equal(after.ctimeNs, (await root.look('/file'))?.ctimeNs);
+    fs.rmSync(join(folder, 'file'));
+    assert.equal(fs.readFileSync(join(folder, file.path), 'utf8'), 'kept');
+  });
+
+  it('forgets by age and by size, oldest first, and never the newest', async () => {
+    const archive = open();
+    for (const name of ['a', 'b', 'c']) {
+      await put(archive, name, name.repeat(400));
+      now += HOUR;
+    }
+    await archive.prune();
+    assert.equal(archive.bytes, 800n);
+    assert.equal([...archive.history('/a')].length, 0);
+    now += 99n * HOUR;
+    await archive.prune();
+    assert.equal(archive.bytes, 400n);
+    now += 1_000n * HOUR;
+    await archive.prune();
+    assert.equal(archive.bytes, 400n);
+    assert.equal(fs.readdirSync(join(folder, '.clearskies/archive/0000')).length, 1);
+  });
+
+  it('gives up nothing by its age after the clock was set back', async () => {
+    const archive = open();
+    for (const name of ['a', 'b']) await put(archive, name, name);
+    now = 5n;
+    await archive.prune();
+    assert.equal([...archive.history('/a')].length, 1);
+  });
+
+  it('works on when its owner has emptied it by hand', async () => {
+    const archive = open();
+    for (const name of ['a', 'b']) await put(archive, name, name.repeat(600));
+    fs.rmSync(join(folder, '.clearskies/archive'), { recursive: true });
+    await archive.prune();
+    assert.equal(archive.bytes, 600n);
+    const file = await put(archive, 'd', 'd');
+    assert.equal(fs.readFileSync(join(folder, file.path), 'utf8'), 'd');
+  });
+});
