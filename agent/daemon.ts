@@ -100,7 +100,17 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       rescanPeriod: configuration['directory.rescan_period'],
       clock,
       log,
-      onShareEvent: (club, event) => publishAll(events, shareEvents(club, event)),
+      onShareEvent: (club, event) => {
+        publishAll(events, shareEvents(club, event));
+        if (event.kind !== 'put_right') return;
+        log.warn(
+          'a change made here does not spread: the share is read-only here; it is kept in the archive',
+          {
+            share: club.name,
+            path: event.path,
+          },
+        );
+      },
       onRecords: (club, changes) => publishAll(events, recordEvents(club, changes)),
     }),
   );

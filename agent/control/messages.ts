@@ -114,7 +114,7 @@ const listedFile = object({
 /** What happened, for who watches. Kinds that a reader does not know are to be passed over. */
 export const agentEvent = object({
   /**
-   * `file_added file_changed file_removed file_renamed conflict peer_connected peer_disconnected joined code_used share_added
+   * `file_added file_changed file_removed file_renamed edit_put_right conflict peer_connected peer_disconnected joined code_used share_added
    * share_removed problem problem_solved device_connected device_disconnected button paused resumed`; and from the socket
    * itself `alive` (nothing happened for a minute) and `lost` (`count` events, since the reader was too slow).
    */

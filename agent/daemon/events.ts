@@ -13,6 +13,8 @@ export function shareEvents(club: Club, event: ShareEvent): Untimed[] {
       return [{ event: 'file_added', share: club.id, path: event.path, size: Number(event.size) }];
     case 'conflict':
       return [{ event: 'conflict', share: club.id, path: event.path }];
+    case 'put_right':
+      return [{ event: 'edit_put_right', share: club.id, path: event.path }];
     case 'problems':
       return event.problems.map(({ code, message }) => ({ event: 'problem', share: club.id, code, message }));
   }

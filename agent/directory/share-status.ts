@@ -27,4 +27,6 @@ export type ShareEvent =
   | { readonly kind: 'placed'; readonly path: string; readonly sha256: string; readonly size: bigint }
   /** Two changes of one file did not know of each other; `path` is the copy of the loser. */
   | { readonly kind: 'conflict'; readonly path: string; readonly uuid: string }
+  /** What was done to this file may not be done here: it goes to the archive, and the record's version comes back. */
+  | { readonly kind: 'put_right'; readonly path: string }
   | { readonly kind: 'problems'; readonly problems: readonly Problem[] };

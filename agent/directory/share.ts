@@ -294,6 +294,7 @@ export class Share {
       isJoining: isJoiningNow,
       // Said inside a transaction: what follows needs transactions of its own.
       onDeviation: (row, now) => {
+        this.#tell({ kind: 'put_right', path: row.path });
         setImmediate(() => void this.#putRight(row, now));
       },
       ...(debounce === undefined ? {} : { times: debounce }),
