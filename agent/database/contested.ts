@@ -1,7 +1,8 @@
 /**
  * When to decide which of two live records keeps a key that both have. Often they are only half of a change: the other
  * record is renamed or deleted by an update that is still on its way. So it is decided only when nothing has arrived for
- * a while. The keys in question are stored, so that a restart does not forget them.
+ * a while. Should the other half come only after that (a connection that broke between the two), there is a copy too many,
+ * and nothing lost. The keys in question are stored, so that a restart does not forget them.
  */
 
 import type { Clock, Timer } from '../base/clock.ts';

@@ -86,21 +86,10 @@ export function encodeClock(clock: VectorClock, peers: PeerNumbers): Uint8Array 
 
 function decodeClock(bytes: Uint8Array, peers: PeerNumbers): VectorClock {
   const clock = new Map<string, bigint>();
-  let number: bigint | undefined;
-  let value = 0n;
-  let shift = 0n;
-  for (const byte of bytes) {
-    value |= BigInt(byte & 0x7f) << shift;
-    shift += 7n;
-    if (byte >= 0x80) continue;
-    if (number === undefined) {
-      number = value;
-    } else {
-      clock.set(peers.peerOf(Number(number)), value);
-      number = undefined;
-    }
-    value = 0n;
-    shift = 0n;
+  const reader = { bytes, at: 0 };
+  while (reader.at < bytes.length) {
+    const peer = peers.peerOf(Number(takeVarint(reader)));
+    clock.set(peer, takeVarint(reader));
   }
   return clock;
 }
@@ -112,6 +101,21 @@ function putVarint(bytes: number[], value: bigint): void {
     rest >>= 7n;
   }
   bytes.push(Number(rest));
+}
+
+/** Groups of seven bits that a JavaScript number holds exactly. */
+const SMALL_GROUPS = 7;
+
+function takeVarint(reader: { readonly bytes: Uint8Array; at: number }): bigint {
+  let small = 0;
+  let large = 0n;
+  for (let group = 0; ; group++) {
+    const byte = reader.bytes[reader.at++] ?? 0;
+    const bits = byte & 0x7f;
+    if (group < SMALL_GROUPS) small += bits * 2 ** (7 * group);
+    else large |= BigInt(bits) << BigInt(7 * group);
+    if (byte < 0x80) return large === 0n ? BigInt(small) : large | BigInt(small);
+  }
 }
 
 export function bytesOf(hex: string): Uint8Array {
