@@ -16,7 +16,7 @@ export default command({
   ],
   async run({ options, environment, stateFolder, signal, openLogger }) {
     const { openDaemon } = await import('../daemon.ts');
-    const { openServiceNotifier } = await import('../platform/process.ts');
+    const { keepTranslatedModules, openServiceNotifier } = await import('../platform/process.ts');
     const configuration = readConfiguration(environment, options);
     const log = openLogger({ level: configuration['log.level'], format: configuration['log.format'] });
     const daemon = await openDaemon({
@@ -27,6 +27,7 @@ export default command({
     const notifier = openServiceNotifier(environment);
     try {
       await notifier.ready('syncing');
+      keepTranslatedModules();
       await Promise.race([daemon.stopRequested, ended(signal)]);
       log.info('stopping');
       await notifier.stopping();

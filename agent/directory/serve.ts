@@ -45,7 +45,7 @@ interface Asked {
 
 /** Requests that wait for their turn; a peer that has more waits itself. */
 const MAX_WAITING = 16_384;
-const CHUNK = 1_048_576;
+const CHUNK = 262_144;
 /** Answers up to this size are read at once. */
 const SMALL = 65_536;
 const SMALL_AT_ONCE = 8;

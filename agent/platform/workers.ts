@@ -25,6 +25,9 @@ export interface WorkerPoolOptions {
   readonly clock?: Clock;
 }
 
+/** What is garbage soon is collected soon: a worker's large things lie outside of its heap. */
+const YOUNG_HEAP_MIB = 4;
+
 export interface RunOptions {
   /** Objects inside the request that change owner instead of being copied: ArrayBuffers, ports, file handles. */
   readonly transfer?: readonly Transferable[];
@@ -188,10 +191,12 @@ class ThreadPool<Req, Res> implements WorkerPool<Req, Res> {
       name: this.#entry,
       workerData: this.#settings,
       argv: [],
-      // The environment may hold secrets and says nothing that a worker needs.
-      env: {},
+      env: workerEnvironment(),
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: this.#heapLimitMiB },
+      resourceLimits: {
+        maxOldGenerationSizeMb: this.#heapLimitMiB,
+        maxYoungGenerationSizeMb: YOUNG_HEAP_MIB,
+      },
     });
     const thread: Thread<Req, Res> = { worker, job: undefined, idleTimer: undefined };
     this.#threads.add(thread);
@@ -296,6 +301,15 @@ export function serveWorker<Req, Res>(
     else if (running?.id === message.id)
       running.controller.abort(internalError('worker.cancelled', 'the caller gave up'));
   });
+}
+
+/**
+ * The environment may hold secrets and says nothing that a worker needs, but for where compiled modules are kept: a
+ * thread that has to translate its TypeScript anew costs 25 MB more, and three times as long to start.
+ */
+function workerEnvironment(): Record<string, string> {
+  const { NODE_COMPILE_CACHE: compiled } = process.env;
+  return compiled === undefined ? {} : { NODE_COMPILE_CACHE: compiled };
 }
 
 /** Linux schedules threads, not processes: niceness can be set for this thread alone, by its id. */
