@@ -19,6 +19,17 @@ async function hashOf(path: Buffer): Promise<string> {
 
 /** One entry a line, sorted; names that start with a dot and belong to the agent are left out. */
 export async function treeOf(folder: string, options: TreeOptions = {}): Promise<string[]> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await listTree(folder, options);
+    } catch (thrown) {
+      // A file went while it was looked at: what is asked for is the tree at one moment.
+      if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT' || tries === 50) throw thrown;
+    }
+  }
+}
+
+async function listTree(folder: string, options: TreeOptions): Promise<string[]> {
   const lines: string[] = [];
   const visit = async (path: Buffer, shown: string): Promise<void> => {
     for (const name of await readdir(path, { encoding: 'buffer' })) {
