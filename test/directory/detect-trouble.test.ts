@@ -246,7 +246,7 @@ test('the mode of the root, and a folder that was away for a moment, are followe
     fs.mkdirSync(folder.at('/d/e'), { recursive: true });
     const detector = await opened(folder);
     const agree = async () => {
-      for (let i = 0; i < 300; i++) {
+      for (let i = 0; i < 4_000; i++) {
         await detector.settled();
         if (JSON.stringify(inRecords(folder)) === JSON.stringify(onDisk(folder))) return;
         await new Promise((resolve) => setTimeout(resolve, 5));

@@ -157,7 +157,7 @@ test('folders that are moved out, in, and about are followed without a scan', as
     await detector.ready;
     await detector.settled();
     const agree = async () => {
-      for (let i = 0; i < 500; i++) {
+      for (let i = 0; i < 2_000; i++) {
         await detector.settled();
         if (JSON.stringify(inRecords(folder)) === JSON.stringify(onDisk(folder))) return;
         await new Promise((resolve) => setTimeout(resolve, 10));
