@@ -7,34 +7,25 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import { asError, errorCode, SkylarkError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { ShareRoot } from '../platform/files.ts';
 import { encode, type MessageOf } from '../wire/message.ts';
 import type { OutgoingMessage, Payload } from '../wire/message-stream.ts';
 import { Backlog } from './backlog.ts';
-import { BackoffTimer } from './backoff-timer.ts';
-import { type Delivered, Delivery } from './deliver.ts';
+import { type Delivered, Delivery, type DeliveryOptions } from './deliver.ts';
 import { type FetchSource, Source, type SourcePeer } from './fetch-source.ts';
-import type { Hashing } from './hashing.ts';
 import * as messages from './messages.ts';
-import type { Partials } from './partials.ts';
-import type { PendingRow, PendingStore } from './pending.ts';
-import type { Placer } from './place.ts';
+import type { PendingRow } from './pending.ts';
 import { readBytes, readFilter, writeBytes } from './receive.ts';
 import type { RefusalStore } from './refusals.ts';
+import { Retries } from './retries.ts';
 import { type Request, SCHEDULE_LIMITS, Schedule } from './schedule.ts';
 import { type LocalContents, SMALL_CONTENT } from './supply.ts';
+import { isOfOneFile } from './troubles.ts';
 
-export interface FetcherOptions {
-  readonly pending: PendingStore;
-  readonly partials: Partials;
+export interface FetcherOptions extends DeliveryOptions {
   readonly refusals: RefusalStore;
-  readonly placer: Placer;
   readonly local: LocalContents;
-  readonly root: ShareRoot;
-  readonly hashing: Hashing;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly signal: AbortSignal;
   /** False while nothing may be written to the folder, or it is not yet known what is in it. */
   readonly mayFetch: () => boolean;
   /** The disk refused something: nothing more is fetched for a while. */
@@ -51,10 +42,6 @@ const COPIES_AT_ONCE = 16;
 /** Portions that are looked at before anything else gets its turn. */
 const PORTIONS = 4;
 const TICK_MS = 1_000;
-/** After a refusal of the disk. */
-const TROUBLE_BACKOFF = { first: 2_000, longest: 60_000 };
-/** For contents that nobody has, and files that can't be placed yet. */
-const RETRY_BACKOFF = { first: 1_000, longest: 600_000 };
 
 export class Fetcher {
   readonly #options: FetcherOptions;
@@ -66,23 +53,24 @@ export class Fetcher {
   readonly #busy = new Set<string>();
   /** Those of them that more records have asked for meanwhile. */
   readonly #again = new Set<string>();
-  readonly #trouble: BackoffTimer;
-  readonly #retry: BackoffTimer;
+  readonly #retries: Retries;
   #nextSource = 1;
   #copies = 0;
   #idleWaiters: (() => void)[] = [];
   #isScheduled = false;
   #isPaused = false;
   #isClosed = false;
-  #mustRetry = false;
   #tick: Timer | undefined;
 
   constructor(options: FetcherOptions) {
     this.#options = options;
     this.#backlog = new Backlog(options.pending);
     this.#delivery = new Delivery(options);
-    this.#trouble = new BackoffTimer(options.clock, TROUBLE_BACKOFF, () => this.#lookAgain());
-    this.#retry = new BackoffTimer(options.clock, RETRY_BACKOFF, () => this.#lookAgain());
+    this.#retries = new Retries({
+      clock: options.clock,
+      onAll: () => this.#lookAgain(),
+      onDue: (due) => this.#guarded(() => this.#retry(due)),
+    });
     this.#schedule = new Schedule((number, sha256) => this.#likelihood(number, sha256), SCHEDULE_LIMITS);
   }
 
@@ -102,6 +90,7 @@ export class Fetcher {
 
   resume(): void {
     this.#isPaused = false;
+    this.#retries.hope();
     this.#lookAgain();
   }
 
@@ -110,7 +99,7 @@ export class Fetcher {
     const source = new Source(number, peer);
     this.#sources.set(number, source);
     this.#schedule.addSource(number, this.#now());
-    this.#retry.reset();
+    this.#retries.reset();
     this.#backlog.restart();
     this.#send(source, { json: encode(messages.getPresence, {}) });
     this.#tick ??= this.#options.clock.after(TICK_MS, () => this.#guarded(() => this.#onTick()));
@@ -142,12 +131,13 @@ export class Fetcher {
   /** No record may need these contents any more. */
   obsolete(sha256: string): void {
     if (this.#busy.has(sha256) || this.#options.pending.isWanted(sha256)) return;
+    this.#retries.settled(sha256);
     this.#schedule.drop(sha256);
     if (this.#options.partials.has(sha256))
       void this.#work(sha256, () => this.#options.partials.discard(sha256));
   }
 
-  /** Resolves when nothing is copied, verified or placed. */
+  /** Resolves when nothing is under way on our own disk. */
   async idle(): Promise<void> {
     while (this.#busy.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
@@ -155,15 +145,14 @@ export class Fetcher {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#tick?.cancel();
-    this.#retry.cancel();
-    this.#trouble.cancel();
+    this.#retries.cancel();
     this.#delivery.wake();
     await this.idle();
     await this.#options.partials.closeAll();
   }
 
   get #mayRun(): boolean {
-    return !this.#isPaused && !this.#isClosed && !this.#trouble.isRunning && this.#options.mayFetch();
+    return !this.#isPaused && !this.#isClosed && !this.#retries.isTrouble && this.#options.mayFetch();
   }
 
   #now(): number {
@@ -186,10 +175,7 @@ export class Fetcher {
       if (portion === PORTIONS) this.wake();
       if (portion === PORTIONS || this.#copies >= COPIES_AT_ONCE) break;
       const rows = this.#backlog.next(REFILL);
-      if (rows.length === 0) {
-        this.#scheduleRetry();
-        break;
-      }
+      if (rows.length === 0) break;
       for (const row of rows) this.#consider(row);
     }
     this.#issue(this.#schedule.next(this.#now()));
@@ -197,7 +183,7 @@ export class Fetcher {
 
   #consider({ uuid, sha256, size }: PendingRow): void {
     const { local, partials } = this.#options;
-    if (sha256 === undefined) return;
+    if (sha256 === undefined || this.#retries.isHopeless(sha256)) return;
     if (this.#busy.has(sha256)) this.#again.add(sha256);
     if (this.#busy.has(sha256) || this.#schedule.has(sha256)) return;
     if (size === 0n || local.mayHave(sha256)) void this.#work(sha256, () => this.#copy(uuid, sha256, size));
@@ -217,11 +203,10 @@ export class Fetcher {
     try {
       await work();
     } catch (thrown) {
-      if (!this.#isClosed) this.#onTrouble(thrown);
+      if (!this.#isClosed) this.#onTrouble(thrown, sha256);
     } finally {
       this.#busy.delete(sha256);
-      if (this.#again.delete(sha256))
-        for (const row of this.#options.pending.waitingFor(sha256)) this.#consider(row);
+      if (this.#again.delete(sha256)) void this.#work(sha256, () => this.#copyAll(sha256));
       if (this.#busy.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
       this.wake();
     }
@@ -232,10 +217,16 @@ export class Fetcher {
     try {
       const outcome = await this.#options.placer.apply(uuid);
       if (outcome === 'content') this.#want(sha256, size);
-      else this.#account(outcome);
+      else this.#account(sha256, outcome);
     } finally {
       this.#copies -= 1;
     }
+  }
+
+  /** Each record once: what is blocked waits for its time. */
+  async #copyAll(sha256: string): Promise<void> {
+    for (const { uuid, size } of this.#options.pending.waitingFor(sha256))
+      await this.#copy(uuid, sha256, size);
   }
 
   /** An interrupted transfer: asks for what is left of it. */
@@ -246,7 +237,7 @@ export class Fetcher {
       // It was complete, but could not be placed then.
       const outcome = await this.#delivery.file(sha256, size);
       if (outcome === 'wrong') this.#want(sha256, BigInt(size));
-      else this.#account(outcome);
+      else this.#account(sha256, outcome);
     } else if (this.#sources.size > 0) this.#schedule.want({ sha256, size, have });
     else await this.#options.partials.close(sha256);
   }
@@ -297,7 +288,7 @@ export class Fetcher {
       if (thrown instanceof SkylarkError && thrown.fault === 'peer') throw thrown;
       this.#schedule.drop(sha256);
       this.#schedule.delivered(source.number, sha256, offset, length, this.#now());
-      return this.#onTrouble(thrown);
+      return this.#onTrouble(thrown, sha256);
     }
     if (this.#settle(source, sha256, offset, length, isWhole) === 'complete')
       void this.#work(sha256, () => this.#deliver(sha256, this.#delivery.file(sha256, size)));
@@ -324,14 +315,16 @@ export class Fetcher {
       if (outcome !== 'wrong') this.#schedule.drop(sha256);
     }
     if (outcome === 'wrong') this.#onMismatch(sha256);
-    else this.#account(outcome);
+    else this.#account(sha256, outcome);
   }
 
-  #account(outcome: Delivered): void {
-    if (outcome === 'done') {
-      this.#trouble.reset();
-      this.#options.onPlaced();
-    } else if (outcome !== 'unwanted') this.#mustRetry = true;
+  #account(sha256: string, outcome: Delivered): void {
+    // Of several records with the same contents, some may have them and others not.
+    if (this.#options.pending.isWanted(sha256)) this.#retries.later(sha256, 'blocked');
+    else this.#retries.settled(sha256);
+    if (outcome !== 'done') return;
+    this.#retries.worked();
+    this.#options.onPlaced();
   }
 
   #onMismatch(sha256: string): void {
@@ -373,16 +366,11 @@ export class Fetcher {
     if (!this.#mayRun) return;
     const { requests, exhausted } = this.#schedule.tick(this.#now());
     this.#issue(requests);
-    for (const sha256 of exhausted) void this.#work(sha256, () => this.#options.partials.close(sha256));
-    if (exhausted.length > 0) this.#mustRetry = true;
+    for (const sha256 of exhausted) {
+      this.#retries.later(sha256, 'absent');
+      void this.#work(sha256, () => this.#options.partials.close(sha256));
+    }
     this.#advance();
-  }
-
-  /** When everything was looked at and something is left, it is looked at again after a while. */
-  #scheduleRetry(): void {
-    if (!this.#mustRetry) return;
-    this.#mustRetry = false;
-    this.#retry.start();
   }
 
   #lookAgain(): void {
@@ -390,10 +378,22 @@ export class Fetcher {
     this.wake();
   }
 
-  #onTrouble(thrown: unknown): void {
-    const error = asError(thrown);
-    this.#options.log.debug('a file could not be put into its place', { code: errorCode(thrown), error });
-    if (!this.#trouble.isRunning) this.#options.onTrouble(error);
-    this.#trouble.start();
+  #retry(due: readonly string[]): void {
+    for (const sha256 of due) {
+      const rows = this.#options.pending.waitingFor(sha256);
+      if (rows.length === 0) this.#retries.settled(sha256);
+      if (!this.#mayRun) this.#retries.later(sha256, 'blocked');
+      else for (const row of rows) this.#consider(row);
+    }
+    this.wake();
+  }
+
+  #onTrouble(thrown: unknown, sha256?: string): void {
+    const code = errorCode(thrown);
+    this.#options.log.debug('a file could not be put into its place', { code, error: asError(thrown) });
+    this.#options.onTrouble(asError(thrown));
+    if (sha256 === undefined || !isOfOneFile(code)) this.#retries.trouble();
+    else if (code === 'files.too_big') this.#retries.never(sha256);
+    else this.#retries.later(sha256, 'blocked');
   }
 }

@@ -10,6 +10,7 @@ import type { Logger } from '../base/log.ts';
 import { BackoffTimer } from './backoff-timer.ts';
 import type { PendingKind, PendingRow, PendingStore } from './pending.ts';
 import type { Placer } from './place.ts';
+import { isOfOneFile } from './troubles.ts';
 
 export interface ReconcilerOptions {
   readonly pending: PendingStore;
@@ -124,7 +125,7 @@ export class Reconciler {
     if (this.#isClosed) return;
     const error = asError(thrown);
     this.#options.log.debug('a change could not be made', { code: errorCode(thrown), error });
-    if (!this.#trouble.isRunning) this.#options.onTrouble(error);
-    this.#trouble.start();
+    this.#options.onTrouble(error);
+    if (!isOfOneFile(errorCode(thrown))) this.#trouble.start();
   }
 }

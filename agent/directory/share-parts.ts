@@ -11,6 +11,7 @@ import { Fetcher } from './fetch.ts';
 import { type Follower, follow } from './follow.ts';
 import type { Hashing } from './hashing.ts';
 import { type LocalIndex, openLocalIndex } from './local-index.ts';
+import { Obstructions } from './obstructions.ts';
 import { Partials } from './partials.ts';
 import { PendingStore } from './pending.ts';
 import { Placer } from './place.ts';
@@ -29,6 +30,7 @@ export interface ShareParts {
   readonly reconciler: Reconciler;
   readonly fetcher: Fetcher;
   readonly follower: Follower;
+  readonly obstructions: Obstructions;
   readonly troubles: Troubles;
 }
 
@@ -71,8 +73,10 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     keyOf: (uuid) => database.getByUuid(uuid)?.key,
     log,
   });
+  const obstructions = new Obstructions({ records: database, clock, log });
   const placer = new Placer({
     records: database,
+    onObstruction: (path) => obstructions.note(path),
     index,
     archive,
     root,
@@ -102,7 +106,10 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     index,
     pending,
     placer,
-    onChanges: options.onChanges,
+    onChanges: () => {
+      obstructions.disturb();
+      options.onChanges();
+    },
     onObsolete: (sha256) => fetcher.obsolete(sha256),
     onConflict: options.onConflict,
     onRefused: (key, reason) => troubles.refused(key, reason),
@@ -117,6 +124,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     reconciler,
     fetcher,
     follower,
+    obstructions,
     troubles,
   };
 }

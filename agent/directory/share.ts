@@ -244,6 +244,7 @@ export class Share {
   async #close(): Promise<void> {
     this.#pruning?.cancel();
     this.#joining?.close();
+    this.#parts.obstructions.close();
     for (const peer of this.#peers) peer.detach();
     this.#controller.abort(internalError('share.closed', 'the share was closed'));
     await this.#detector?.close();

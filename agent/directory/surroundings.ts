@@ -45,6 +45,8 @@ export interface SurroundingsOptions {
   readonly settle: (uuid: string) => void;
   /** The owner changed something at this path of the share: somebody should look. */
   readonly nudge: (path: string) => void;
+  /** By their records, a file and a folder have this path. */
+  readonly onObstruction: (path: string) => void;
 }
 
 /** Names that are tried for what has a name that stands for something else on this file system. */
@@ -92,7 +94,7 @@ export class Surroundings {
     kind: 'file' | 'directory',
     chain: Chain,
   ): Promise<Room | undefined> {
-    const { index, records, nudge } = this.#options;
+    const { index, records, nudge, onObstruction } = this.#options;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const present = index.byPath(path);
       // The root is there, whichever record describes it.
@@ -105,6 +107,10 @@ export class Surroundings {
           return undefined;
         }
         await this.takeAway(present, present.found ? 'found_at_joining' : 'replaced');
+        if (kind === 'file' && index.countChildren(path) > 0) {
+          onObstruction(path);
+          return undefined;
+        }
       } else if (round === 0 && !chain.has(present.uuid)) {
         await this.#options.place(present.uuid, chain);
       } else {
@@ -177,14 +183,16 @@ export class Surroundings {
   async #isAnother(path: string, local: string, facts: FileFacts, uuid?: string): Promise<boolean> {
     const { index, root } = this.#options;
     const folder = parentOf(path);
-    // A file with a single name can't be at two paths.
-    const isSingle = facts.kind === 'directory' || facts.links === 1;
     const isBeside = (row: IndexRow) =>
       row.path !== path &&
       parentOf(row.path) === folder &&
       row.kind === facts.kind &&
       (uuid === undefined || row.uuid !== uuid);
-    if (isSingle && index.byInode(facts.ino).some(isBeside)) return true;
+    // A file with a single name can't be at two paths, unless both names are one.
+    if (facts.kind === 'directory' || facts.links === 1) {
+      for (const row of index.byInode(facts.ino).filter(isBeside))
+        if ((await root.look(index.localPath(row.path)))?.ino === facts.ino) return true;
+    }
     // Inodes prove nothing on FAT, but there the folder shows only one spelling.
     if ((await root.lookExactly(local)) !== undefined) return false;
     const own = uuid === undefined ? undefined : index.byUuid(uuid);
@@ -198,7 +206,10 @@ export class Surroundings {
       await this.#options.place(record.uuid, chain);
       return;
     }
-    if (record !== undefined && desiredOf(record).kind === 'file') return;
+    if (record !== undefined && desiredOf(record).kind === 'file') {
+      this.#options.onObstruction(path);
+      return;
+    }
     if ((await this.makeRoom(path, undefined, 'directory', chain)) === undefined) return;
     if (this.#isDirectory(path)) return;
     const row: IntendedRow = {

@@ -5,6 +5,20 @@ import type { Logger } from '../base/log.ts';
 import type { PendingStore } from './pending.ts';
 import { type Problem, ProblemList } from './problems.ts';
 
+/** Refusals of the disk that say something about one file; all others stop everything for a while. */
+const OF_ONE_FILE: ReadonlySet<string | undefined> = new Set([
+  'files.too_big',
+  'files.name_too_long',
+  'files.name_refused',
+  'files.not_permitted',
+  'files.cross_device',
+  'files.failed',
+]);
+
+export function isOfOneFile(code: string | undefined): boolean {
+  return OF_ONE_FILE.has(code);
+}
+
 export interface TroublesOptions {
   readonly pending: PendingStore;
   /** Number of records that can't become files. */
@@ -37,10 +51,16 @@ export class Troubles {
       this.#options.log.warn('files can not be put into their place', { code, why: describeError(error) });
   }
 
-  /** It works again. */
+  /** It works again, but perhaps not for every file. */
   clear(): void {
-    for (const code of this.#codes) this.#list.clear(code);
-    this.#codes.clear();
+    if (this.#codes.size === 0) return;
+    const { pending } = this.#options;
+    const isAllPlaced = !pending.has('content') && !pending.has('here');
+    for (const code of this.#codes) {
+      if (isOfOneFile(code) && !isAllPlaced) continue;
+      this.#list.clear(code);
+      this.#codes.delete(code);
+    }
   }
 
   /** A peer's record can't become a file. Each reason is logged once. */
