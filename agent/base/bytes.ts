@@ -49,6 +49,18 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
+/** Giving back less is not worth the call. */
+const LEAST_RELEASED = 16_384;
+
+/**
+ * Gives the memory of large bytes back at once; they, and every other view of the same buffer, are empty afterwards. The
+ * collector would do so too, but late: to it a buffer is a small thing, and a stream leaves tens of megabytes of them
+ * behind. Only for whoever owns the whole buffer.
+ */
+export function release({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength >= LEAST_RELEASED) buffer.transfer(0);
+}
+
 /** Not constant-time: for public values only. Secrets are compared by `crypto/`. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;

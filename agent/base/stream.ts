@@ -8,14 +8,14 @@ export interface ByteStream {
 
   /**
    * The next bytes, at least one; null after the other side's orderly end. One call at a time. The returned bytes
-   * belong to the caller.
+   * belong to the caller, and so does their whole buffer.
    * @throws what broke the stream (a SkylarkError with fault `peer` or `environment`, or the reason given to `abort`).
    */
   read(): Promise<Uint8Array | null>;
 
   /**
    * Sends in the order of the calls. Resolves when the stream is ready for more, not when the other side has it. The
-   * bytes must not be changed after the call.
+   * bytes must not be changed before that; afterwards they are the caller's again.
    */
   write(bytes: Uint8Array): Promise<void>;
 

@@ -1,12 +1,12 @@
 /** Reading the payloads of messages: into memory, or into the file of contents in the making. */
 
-import { concatBytes } from '../base/bytes.ts';
+import { release } from '../base/bytes.ts';
 import { peerError } from '../base/errors.ts';
 import type { Payload } from '../wire/message-stream.ts';
 import type { Partial } from './partials.ts';
 
 /** Pieces are joined up to this length before they are written. */
-const WRITE = 65_536;
+const BLOCK = 262_144;
 
 /**
  * The whole payload, which must be `length` bytes; undefined if it is shorter.
@@ -18,15 +18,10 @@ export async function readBytes(
   length: number,
   heard: (bytes: number) => void,
 ): Promise<Uint8Array | undefined> {
-  const first = await payload.read();
-  if (first === null) return length === 0 ? new Uint8Array(0) : undefined;
-  heard(first.length);
-  // Nearly always there is just one piece, which then need not be copied.
-  if (first.length === length && (await payload.read()) === null) return first;
   const bytes = new Uint8Array(length);
   let filled = 0;
-  for (let piece: Uint8Array | null = first; piece !== null; piece = await payload.read()) {
-    if (filled > 0) heard(piece.length);
+  for (let piece = await payload.read(); piece !== null; piece = await payload.read()) {
+    heard(piece.length);
     if (piece.length > length - filled) throw tooMuch();
     bytes.set(piece, filled);
     filled += piece.length;
@@ -45,26 +40,63 @@ export async function writeBytes(
   length: number,
   heard: (bytes: number) => void,
 ): Promise<boolean> {
+  const writer = new BlockWriter(partial, offset, Math.min(length, BLOCK));
   let received = 0;
-  let written = 0;
-  let waiting: Uint8Array[] = [];
-  const flush = async () => {
-    const [first, ...others] = waiting;
-    waiting = [];
-    if (first === undefined) return;
-    const bytes = others.length === 0 ? first : concatBytes(first, ...others);
-    await partial.write(bytes, offset + written);
-    written += bytes.length;
-  };
   for (let piece = await payload.read(); piece !== null; piece = await payload.read()) {
     heard(piece.length);
     received += piece.length;
     if (received > length) throw tooMuch();
-    waiting.push(piece);
-    if (received - written >= WRITE) await flush();
+    await writer.add(piece);
   }
-  await flush();
+  await writer.end();
   return received === length;
+}
+
+/** Joins pieces to blocks: while one block is on its way into the file, the next one is filled. */
+class BlockWriter {
+  readonly #partial: Partial;
+  #position: number;
+  #block: Uint8Array;
+  #filled = 0;
+  #written: Uint8Array | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(partial: Partial, position: number, blockLength: number) {
+    this.#partial = partial;
+    this.#position = position;
+    this.#block = new Uint8Array(blockLength);
+  }
+
+  /** Has copied the piece when it resolves. @throws what the write before this one ran into. */
+  async add(piece: Uint8Array): Promise<void> {
+    for (let taken = 0; taken < piece.length; ) {
+      const part = piece.subarray(taken, taken + this.#block.length - this.#filled);
+      this.#block.set(part, this.#filled);
+      this.#filled += part.length;
+      taken += part.length;
+      if (this.#filled === this.#block.length) await this.#write();
+    }
+  }
+
+  /** Resolves when everything is written. */
+  async end(): Promise<void> {
+    if (this.#filled > 0) await this.#write();
+    await this.#writing;
+    release(this.#block);
+    if (this.#written !== undefined) release(this.#written);
+  }
+
+  async #write(): Promise<void> {
+    await this.#writing;
+    const full = this.#block;
+    this.#block = this.#written ?? new Uint8Array(full.length);
+    this.#written = full;
+    this.#writing = this.#partial.write(full.subarray(0, this.#filled), this.#position);
+    // Whoever waits for it next hears of it.
+    this.#writing.catch(() => {});
+    this.#position += this.#filled;
+    this.#filled = 0;
+  }
 }
 
 /**

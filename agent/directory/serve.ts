@@ -52,6 +52,18 @@ const SMALL_AT_ONCE = 8;
 /** Two, so that the next file is opened while one is on its way. */
 const LARGE_AT_ONCE = 2;
 
+/** What of a file is to be sent. */
+interface Extent {
+  readonly file: OpenFile;
+  readonly held: HeldContent;
+  readonly end: bigint;
+}
+
+interface Chunk {
+  readonly buffer: Uint8Array;
+  readonly filled: number;
+}
+
 /** One class of answers, worked off by a few at a time. */
 interface Lane {
   readonly waiting: Set<Asked>;
@@ -63,6 +75,8 @@ export class ContentServer {
   readonly #options: ServerOptions;
   readonly #small: Lane = { waiting: new Set(), width: SMALL_AT_ONCE, busy: 0 };
   readonly #large: Lane = { waiting: new Set(), width: LARGE_AT_ONCE, busy: 0 };
+  /** Chunks to read into, while large answers are given. */
+  #spare: Uint8Array[] = [];
   #roomWaiters: (() => void)[] = [];
   #closed = false;
 
@@ -85,6 +99,7 @@ export class ContentServer {
     this.#closed = true;
     this.#small.waiting.clear();
     this.#large.waiting.clear();
+    this.#spare = [];
     this.#wakeWaiters();
   }
 
@@ -98,6 +113,7 @@ export class ContentServer {
         lane.busy -= 1;
         this.#wakeWaiters();
         this.#advance(lane);
+        if (this.#large.busy === 0) this.#spare = [];
       });
     }
   }
@@ -160,9 +176,10 @@ export class ContentServer {
     const [start, length] = asked.range ?? [0n, size];
     if (start > size || length > size - start)
       return this.#send({ json: getError(asked, 'the range lies outside the file') });
-    let head: Uint8Array;
+    const extent: Extent = { file, held, end: start + length };
+    let head: Chunk;
     try {
-      head = await readChunk(file, start, start + length);
+      head = await this.#read(extent, start);
     } catch (thrown) {
       this.#options.holdings.changed(held);
       const full = errorCode(thrown) ?? 'unknown';
@@ -170,35 +187,42 @@ export class ContentServer {
       return this.#send({ json: getError(asked, 'the file can not be read') });
     }
     // From here on the head of the answer is out, and only an early end can tell that something changed.
-    if (!(await this.#isUnchanged(file, held))) return this.#send({ json: notPresent(asked) });
+    if (!this.#isUnchanged(extent)) return this.#send({ json: notPresent(asked) });
     const json = encode(messages.data, { sha256: asked.sha256, range: [start, length] });
-    await this.#send({ json, payload: this.#stream(file, held, start, length, head) });
+    await this.#send({ json, payload: this.#stream(extent, start, head) });
   }
 
   /** The answer's payload, read one chunk ahead. Ends early if the file is changed meanwhile. */
-  async *#stream(
-    file: OpenFile,
-    held: HeldContent,
-    start: bigint,
-    length: bigint,
-    head: Uint8Array,
-  ): AsyncGenerator<Uint8Array, void, void> {
-    const end = start + length;
+  async *#stream(extent: Extent, start: bigint, head: Chunk): AsyncGenerator<Uint8Array, void, void> {
     let position = start;
-    let chunk = head;
-    while (chunk.length > 0) {
-      position += BigInt(chunk.length);
-      const next = position < end ? readChunk(file, position, end).catch(() => EMPTY) : undefined;
-      this.#options.sent?.(chunk.length);
-      yield chunk;
-      if (next === undefined) return;
-      chunk = await next;
-      if (!(await this.#isUnchanged(file, held))) return;
+    let chunk: Chunk | undefined = head;
+    let next: Promise<Chunk | undefined> | undefined;
+    try {
+      while (chunk !== undefined && chunk.filled > 0) {
+        position += BigInt(chunk.filled);
+        next = position < extent.end ? this.#read(extent, position).catch(() => undefined) : undefined;
+        this.#options.sent?.(chunk.filled);
+        yield chunk.buffer.subarray(0, chunk.filled);
+        if (chunk.buffer.length === CHUNK) this.#spare.push(chunk.buffer);
+        chunk = await next;
+        next = undefined;
+        if (chunk !== undefined && !this.#isUnchanged(extent)) return;
+      }
+    } finally {
+      // The file is closed after us.
+      await next;
     }
   }
 
-  async #isUnchanged(file: OpenFile, held: HeldContent): Promise<boolean> {
-    if (sameFacts(await file.look(), held.known)) return true;
+  async #read({ file, end }: Extent, position: bigint): Promise<Chunk> {
+    const left = end - position;
+    const length = left < BigInt(CHUNK) ? Number(left) : CHUNK;
+    const buffer = length < CHUNK ? new Uint8Array(length) : (this.#spare.pop() ?? new Uint8Array(CHUNK));
+    return { buffer, filled: await file.read(buffer, position) };
+  }
+
+  #isUnchanged({ file, held }: Extent): boolean {
+    if (sameFacts(file.look(), held.known)) return true;
     this.#options.holdings.changed(held);
     return false;
   }
@@ -210,14 +234,6 @@ export class ContentServer {
   #wakeWaiters(): void {
     for (const wake of this.#roomWaiters.splice(0)) wake();
   }
-}
-
-const EMPTY = new Uint8Array(0);
-
-function readChunk(file: OpenFile, position: bigint, end: bigint): Promise<Uint8Array> {
-  const left = end - position;
-  const chunk = new Uint8Array(left < BigInt(CHUNK) ? Number(left) : CHUNK);
-  return file.read(chunk, position).then((filled) => chunk.subarray(0, filled));
 }
 
 function isSmall({ range }: Asked): boolean {

@@ -1,6 +1,9 @@
 /** A file of a share, open for reading. */
 
-import { close, type FileFacts, fileError, fstat, readFully } from './files-calls.ts';
+import fs from 'node:fs';
+import { close, type FileFacts, factsOf, fileError, readFully } from './files-calls.ts';
+
+const BIGINT = { bigint: true } as const;
 
 /** A regular file, open for reading. Nobody is kept from changing, renaming or deleting it. */
 export interface OpenFile {
@@ -12,7 +15,7 @@ export interface OpenFile {
   /** Fills `target` from `position` as far as the file goes; the number of bytes read. @throws `files.*`. */
   read(target: Uint8Array, position: bigint): Promise<number>;
   /** As they are now. */
-  look(): Promise<FileFacts>;
+  look(): FileFacts;
   close(): Promise<void>;
 }
 
@@ -36,9 +39,10 @@ export class ReadableFile implements OpenFile {
     }
   }
 
-  async look(): Promise<FileFacts> {
+  look(): FileFacts {
     try {
-      return await fstat(this.descriptor);
+      // What is open is known to the kernel: the way over another thread takes a hundred times longer.
+      return factsOf(fs.fstatSync(this.descriptor, BIGINT));
     } catch (thrown) {
       throw fileError('look at', this.path, thrown);
     }

@@ -55,7 +55,6 @@ class SocketStream implements ByteStream {
     this.#canReset = options.canReset;
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('end', () => this.#onEnd());
-    socket.on('drain', () => this.#onDrain());
     socket.on('error', (error) => this.#fail(connectionError(error, this.label)));
     socket.on('close', () => this.#onClose());
     // A socket may have ended between its opening and now.
@@ -86,8 +85,9 @@ class SocketStream implements ByteStream {
     if (this.#closing !== undefined) throw closedHere(this.label);
     if (bytes.length === 0) return;
     this.#writtenThisTurn += bytes.length;
-    const flushed = this.#socket.write(bytes) || this.#socket.writableLength === 0;
-    if (!flushed) {
+    this.#socket.write(bytes, this.#onWritten);
+    // Until the kernel has them all, the bytes themselves are in use.
+    if (this.#socket.writableLength > 0) {
       await new Promise<void>((resolve, reject) => {
         this.#writers.push({ resolve, reject });
       });
@@ -132,8 +132,7 @@ class SocketStream implements ByteStream {
     });
     clearInterval(watch);
     if (this.#socket.destroyed) return;
-    // Node emits no 'drain' once the end was asked for.
-    this.#onDrain();
+    this.#resolveWriters();
     if (this.#ended) {
       this.#socket.destroy();
       return;
@@ -180,7 +179,11 @@ class SocketStream implements ByteStream {
     reader?.resolve(null);
   }
 
-  #onDrain(): void {
+  readonly #onWritten = (): void => {
+    if (this.#socket.writableLength === 0) this.#resolveWriters();
+  };
+
+  #resolveWriters(): void {
     for (const writer of this.#writers.splice(0)) writer.resolve();
   }
 

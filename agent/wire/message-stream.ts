@@ -1,6 +1,6 @@
 /** Messages over a byte stream, in both directions, with back-pressure and without ever holding a payload. */
 
-import { concatBytes, fromUtf8 } from '../base/bytes.ts';
+import { concatBytes, fromUtf8, release } from '../base/bytes.ts';
 import { asError, peerError } from '../base/errors.ts';
 import { isJsonObject, type JsonObject, parseJson, stringifyJson } from '../base/json.ts';
 import type { ByteStream } from '../base/stream.ts';
@@ -22,8 +22,8 @@ const MAX_TYPE_LENGTH = 256;
 
 export interface Payload {
   /**
-   * The next bytes, as they come; null after the last. Must be read to the end, or left alone, before the next message
-   * is received: what is unread is skipped then.
+   * The next bytes, as they come; null after the last. They are good until the next call. Must be read to the end, or
+   * left alone, before the next message is received: what is unread is skipped then.
    * @throws what broke the stream, or `wire.too_large` if the payload exceeds the limit of its message type.
    */
   read(): Promise<Uint8Array | null>;
@@ -44,7 +44,10 @@ export type OutgoingMessage = (
   /** A body as it was received or signed: sent byte for byte. */
   | { readonly body: Uint8Array; readonly signature?: string | undefined }
 ) & {
-  /** Pieces of any length; sent in chunks of at most 1 MiB. If it throws, the connection is broken off. */
+  /**
+   * Pieces of any length, each good until the next one is asked for; sent in chunks of at most 1 MiB. If it throws, the
+   * connection is broken off.
+   */
   readonly payload?: AsyncIterable<Uint8Array> | undefined;
 };
 
@@ -113,7 +116,7 @@ async function sendMessage(stream: ByteStream, message: OutgoingMessage): Promis
         const chunk = piece.subarray(offset, offset + SENT_CHUNK);
         await put(encodeChunkHeader(chunk.length));
         if (chunk.length >= COALESCED) await flush();
-        await put(chunk);
+        await put(chunk.length >= COALESCED ? chunk : chunk.slice());
       }
     }
   } catch (thrown) {
@@ -130,6 +133,8 @@ class Receiver {
   readonly #options: MessageStreamOptions;
   readonly #decoder: FrameDecoder;
   #payload: ReceivedPayload | undefined;
+  /** What the decoder was given last. */
+  #input: Uint8Array | undefined;
 
   constructor(stream: ByteStream, options: MessageStreamOptions) {
     this.#stream = stream;
@@ -152,12 +157,16 @@ class Receiver {
     for (;;) {
       const event = this.#decoder.next();
       if (event !== undefined) return event;
+      // Used up: bodies are copies, and pieces of payloads are good until now.
+      if (this.#input !== undefined) release(this.#input);
+      this.#input = undefined;
       const bytes = await this.#stream.read();
       if (bytes === null) {
         if (this.#decoder.betweenMessages) return null;
         throw peerError('wire.truncated', 'the connection ended inside a message');
       }
       this.#decoder.push(bytes);
+      this.#input = bytes;
     }
   }
 }

@@ -55,7 +55,7 @@ describe('serving contents', () => {
     const send = async (message: OutgoingMessage) => {
       await gate;
       const pieces: Uint8Array[] = [];
-      for await (const piece of message.payload ?? []) pieces.push(piece);
+      for await (const piece of message.payload ?? []) pieces.push(piece.slice());
       assert.ok('json' in message);
       answers.push({ json: message.json, payload: message.payload && concatBytes(...pieces) });
       answered();

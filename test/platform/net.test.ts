@@ -115,6 +115,27 @@ test('pieces are plain Uint8Arrays that the reader may keep', async () => {
   await end();
 });
 
+test('what was written may be written over as soon as the write has resolved', async () => {
+  const { near, far, end } = await openPair();
+  const piece = new Uint8Array(300_000);
+  const send = async () => {
+    for (let i = 0; i < 20; i++) {
+      piece.fill(i);
+      await near.write(piece);
+    }
+    await near.close();
+  };
+  const receive = async () => {
+    // Nothing is read for a while, so that the kernel can't take it all.
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    return readAll(far);
+  };
+  const [all] = await Promise.all([receive(), send()]);
+  assert.equal(all.length, 20 * piece.length);
+  assert.ok(all.every((byte, at) => byte === Math.floor(at / piece.length)));
+  await end();
+});
+
 test('a writer waits for a reader that does not read, and goes on when it does', async () => {
   const { near, far, end } = await openPair();
   const piece = new Uint8Array(262_144).fill(7);

@@ -1,5 +1,6 @@
 /** Records over a byte stream: what both the handshake and the established channel read from and write to. */
 
+import { release } from '../../base/bytes.ts';
 import { peerError } from '../../base/errors.ts';
 import type { ByteStream } from '../../base/stream.ts';
 import { ALERT, type Alert, AlertReceivedError, decodeAlert, encodeAlert, TlsError } from './alert.ts';
@@ -15,6 +16,8 @@ export class RecordLayer {
   readonly #deframer = new RecordDeframer();
   #opener: RecordOpener | undefined;
   #sealer: RecordSealer | undefined;
+  /** What the deframer was given last: used up when it wants more. */
+  #chunk: Uint8Array | undefined;
   #emptyInARow = 0;
   #warnings = 0;
   #closedByPeer = false;
@@ -61,9 +64,13 @@ export class RecordLayer {
 
   /** Waits for more bytes; false at the stream's end. */
   async fill(): Promise<boolean> {
+    if (this.#chunk !== undefined) release(this.#chunk);
+    this.#chunk = undefined;
     const chunk = await this.stream.read();
     if (chunk === null) return false;
     this.#deframer.push(chunk);
+    // A handshake's messages may still be looked at where they lie; afterwards all is decrypted into memory of its own.
+    if (this.#opener !== undefined) this.#chunk = chunk;
     return true;
   }
 

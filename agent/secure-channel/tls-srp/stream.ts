@@ -1,5 +1,6 @@
 /** The established channel: application data, and an orderly end that nobody in between can forge. */
 
+import { release } from '../../base/bytes.ts';
 import { asError, peerError } from '../../base/errors.ts';
 import type { ByteStream } from '../../base/stream.ts';
 import { ALERT, TlsError } from './alert.ts';
@@ -117,6 +118,7 @@ export class TlsStream implements ByteStream {
       );
       try {
         await this.#below.write(piece);
+        release(piece);
       } catch (thrown) {
         this.#failure ??= asError(thrown);
       }
