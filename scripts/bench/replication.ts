@@ -9,7 +9,17 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,7 +82,10 @@ async function measure(replicator: Replicator, figures: Figures): Promise<void> 
   await replicator.hold();
   fillLarge(large, Number(values.mib));
   await replicator.indexed(1);
-  note(`${values.mib} MiB cold, ms`, await syncing(replicator, () => sizeOf(join(right, 'large')) === sizeOf(large)));
+  note(
+    `${values.mib} MiB cold, ms`,
+    await syncing(replicator, () => sizeOf(join(right, 'large')) === sizeOf(large)),
+  );
 
   await replicator.hold();
   editLarge(large);
@@ -88,7 +101,8 @@ async function measure(replicator: Replicator, figures: Figures): Promise<void> 
   await replicator.indexed(files + 1);
   const cpu = cpuOf(replicator.pid);
   note(`${files} files of 4 KiB cold, ms`, await syncing(replicator, () => countFiles(right) === files + 1));
-  if (cpu !== undefined) note(`${files} files of 4 KiB cold, ms of B's CPU`, (cpuOf(replicator.pid) ?? 0) - cpu);
+  if (cpu !== undefined)
+    note(`${files} files of 4 KiB cold, ms of B's CPU`, (cpuOf(replicator.pid) ?? 0) - cpu);
 
   if (replicator.rescan !== undefined) note('rescan, ms', await timed(replicator.rescan));
   if (replicator.restart === undefined) return;
@@ -178,7 +192,9 @@ function loopbackBytes(): number {
 
 function cpuOf(pid: number | undefined): number | undefined {
   if (pid === undefined) return undefined;
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 

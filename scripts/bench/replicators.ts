@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -107,8 +107,11 @@ class SyncthingNode {
   get pid(): number | undefined {
     const pid = this.#process?.pid;
     if (pid === undefined) return undefined;
-    const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
-    return child ? Number(child) : pid;
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const [child] = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ');
+      if (child) return Number(child);
+    }
+    return pid;
   }
 
   get address(): string {
@@ -235,10 +238,7 @@ export function rsync(top: string): Replicator {
       mkdirSync(right, { recursive: true });
       port = await freePort();
       const file = join(top, 'rsyncd.conf');
-      writeFileSync(
-        file,
-        `use chroot = no\nuid = 0\ngid = 0\n[music]\npath = ${left}\nread only = yes\n`,
-      );
+      writeFileSync(file, `use chroot = no\nuid = 0\ngid = 0\n[music]\npath = ${left}\nread only = yes\n`);
       const args = ['--daemon', '--no-detach', `--config=${file}`, `--port=${port}`, '--address=127.0.0.1'];
       daemon = spawn('rsync', args, { stdio: 'ignore' });
       await wait(300);
