@@ -63,8 +63,11 @@ try {
   const floorTo = join(root, 'floor-to');
   await mkdir(floorFrom);
   await mkdir(floorTo);
+  // One after the other: two copies of one file at the same time can leave less than all of it.
+  let copying = Promise.resolve();
   const watcher = watch(floorFrom, (_event, name) => {
-    if (name !== null) void copyFile(join(floorFrom, name), join(floorTo, name)).catch(() => {});
+    if (name === null) return;
+    copying = copying.then(() => copyFile(join(floorFrom, name), join(floorTo, name))).catch(() => {});
   });
   const times: number[] = [];
   const floor: number[] = [];
