@@ -57,7 +57,7 @@ export class Delivery {
     const partial = await partials.open(sha256, size);
     await partial.settled();
     const hash = (await hasLength(partial))
-      ? await hashTemporary(root, hashing, labelOf(sha256), BigInt(size), signal)
+      ? (partial.hashed() ?? (await hashTemporary(root, hashing, labelOf(sha256), BigInt(size), signal)))
       : undefined;
     if (hash === sha256) return this.#place(sha256, this.#supplyOf(partial));
     await partials.discard(sha256);

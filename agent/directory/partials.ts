@@ -6,6 +6,7 @@
 
 import { fromHex, toHex } from '../base/bytes.ts';
 import { isJsonObject, parseJson, stringifyJson } from '../base/json.ts';
+import { openSha256, type RunningHash } from '../crypto/hash.ts';
 import type { ShareRoot, Temporary } from '../platform/files.ts';
 import type { Sqlite, SqlOutput } from '../platform/sqlite.ts';
 import { type Interval, merged } from './intervals.ts';
@@ -150,6 +151,9 @@ export class Partial {
   #have: Interval[];
   #line: Promise<void> = Promise.resolve();
   #unnoted = 0;
+  /** Of the first `hashed` bytes, while they come in order: then nothing has to be read again. */
+  #hash: RunningHash | undefined;
+  #hashed = 0;
 
   constructor(
     temporary: Temporary,
@@ -163,6 +167,8 @@ export class Partial {
     this.size = size;
     this.#have = have;
     this.#note = note;
+    // What an earlier run has left was never hashed.
+    if (have.length === 0) this.#hash = openSha256();
   }
 
   /** What is there. */
@@ -173,6 +179,9 @@ export class Partial {
   /** @throws `files.no_space`, `files.too_big`, other `files.*`. */
   write(bytes: Uint8Array, offset: number): Promise<void> {
     const written = this.#line.then(async () => {
+      if (offset === this.#hashed) this.#hash?.update(bytes);
+      else this.#hash = undefined;
+      this.#hashed += bytes.length;
       await this.temporary.write(bytes, BigInt(offset));
       this.#have = merged([...this.#have, { start: offset, end: offset + bytes.length }]);
       this.#unnoted += bytes.length;
@@ -182,6 +191,13 @@ export class Partial {
     });
     this.#line = written.catch(() => {});
     return written;
+  }
+
+  /** SHA-256 of all that was written, once, if it came in order and is complete; undefined: it has to be read. */
+  hashed(): string | undefined {
+    const hash = this.#hash;
+    this.#hash = undefined;
+    return this.#hashed === this.size && hash !== undefined ? toHex(hash.digest()) : undefined;
   }
 
   /** Resolves when no write is under way. */

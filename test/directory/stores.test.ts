@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -151,6 +152,35 @@ describe('contents in the making', () => {
     await partials.close(A);
     assert.deepEqual((await partials.open(A, 2_000)).have, []);
     await partials.closeAll();
+  });
+
+  it('are hashed on their way if they come in order, and have to be read if not', async () => {
+    const partials = new Partials(sqlite, 'club', root);
+    const bytes = Uint8Array.from({ length: 30 }, (_, i) => i);
+    const write = async (...offsets: number[]) => {
+      const partial = await partials.open(A, 30);
+      for (const at of offsets) await partial.write(bytes.subarray(at, at + 10), at);
+      return partial;
+    };
+    const inOrder = await write(0, 10);
+    assert.equal(inOrder.hashed(), undefined, 'not complete');
+    await partials.discard(A);
+    const complete = await write(0, 10, 20);
+    assert.equal(complete.hashed(), createHash('sha256').update(bytes).digest('hex'));
+    assert.equal(complete.hashed(), undefined, 'only once');
+    await partials.discard(A);
+    for (const offsets of [
+      [10, 0, 20],
+      [0, 20, 10],
+      [0, 0, 10, 20],
+    ]) {
+      assert.equal((await write(...offsets)).hashed(), undefined, `${offsets}`);
+      await partials.discard(A);
+    }
+    await write(0);
+    await partials.closeAll();
+    assert.equal((await write(10, 20)).hashed(), undefined, 'the beginning is from an earlier run');
+    await partials.discard(A);
   });
 
   it('are removed when nobody wants them any more, as are all other temporaries', async () => {
