@@ -2,7 +2,7 @@
 
 import { fromHex } from '../base/bytes.ts';
 import type { Clock, Timer } from '../base/clock.ts';
-import { asError, environmentError, userError } from '../base/errors.ts';
+import { asError, EXIT, environmentError, userError } from '../base/errors.ts';
 import type { Json } from '../base/json.ts';
 import { type Logger, Secret } from '../base/log.ts';
 import type { Rsa } from '../crypto/rsa.ts';
@@ -121,6 +121,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
       throw environmentError('club.keys_damaged', `the stored keys of the share ${name} are damaged`, {
         cause,
         remedy: 'put back a copy of the state file, or join again with a new access code',
+        exitCode: EXIT.configuration,
       });
     }
   }

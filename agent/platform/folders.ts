@@ -1,7 +1,7 @@
 /** Where things lie on this machine: systemd's variables first, then the XDG Base Directory rules. */
 
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, realpath, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, realpath, stat } from 'node:fs/promises';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { asError, EXIT, environmentError, errorCode, userError } from '../base/errors.ts';
@@ -58,7 +58,7 @@ export function readTextFile(path: string): string | undefined {
 export async function makeFolder(path: string, mode = 0o777): Promise<string> {
   if (!isAbsolute(path)) throw userError('folder.relative', 'the path of a folder must begin with a slash');
   try {
-    await makePath(path, mode);
+    await makeFolders(path, mode);
     if (!(await stat(path)).isDirectory()) throw userError('folder.not_a_folder', `${path} is not a folder`);
     return await realpath(path);
   } catch (cause) {
@@ -74,18 +74,63 @@ export async function makeFolder(path: string, mode = 0o777): Promise<string> {
   }
 }
 
-/** One folder after the other: Node's own way never ends where the parent is there and says that it is not (`/proc/x/y`). */
-async function makePath(path: string, mode: number): Promise<void> {
+/**
+ * One folder after the other: Node's own way never ends where the parent is there and says that it is not (`/proc/x/y`).
+ * @returns those that were made, the outermost first. What was there already may be something else than a folder.
+ */
+export async function makeFolders(path: string, mode: number): Promise<readonly string[]> {
   try {
     await mkdir(path, { mode });
+    return [path];
   } catch (cause) {
     const code = errorCode(cause);
-    if (code === 'EEXIST') return;
+    if (code === 'EEXIST') return [];
     const parent = dirname(path);
     if (code !== 'ENOENT' || parent === path) throw cause;
-    await makePath(parent, mode);
+    const above = await makeFolders(parent, mode);
     await mkdir(path, { mode });
+    return [...above, path];
   }
+}
+
+/** Who may write into a folder may replace what is in it, whosever the files are. */
+const OTHERS_WRITE = 0o022;
+const OTHERS = 0o077;
+
+/**
+ * Makes the folder with the keys, or makes sure that it is nobody else's: what others may read is closed to them, but
+ * where others may have put something nothing can be trusted, and its owner has to look.
+ * @returns its path without symbolic links.
+ * @throws SkylarkError as `makeFolder`; (user, exit code 77) `state.folder_foreign`, `state.folder_writable`; (environment, 77)
+ *   `state.folder_open`.
+ */
+export async function makeStateFolder(path: string): Promise<string> {
+  const folder = await makeFolder(path, 0o700);
+  const { uid, mode } = await stat(folder);
+  const self = process.geteuid?.() ?? uid;
+  if (uid !== self) {
+    throw userError('state.folder_foreign', `the state folder ${folder} belongs to another user (${uid})`, {
+      remedy: `run as that user, choose another folder with --state, or look into it and run: chown ${self} ${folder}`,
+      exitCode: EXIT.notPermitted,
+    });
+  }
+  if ((mode & OTHERS_WRITE) !== 0) {
+    throw userError('state.folder_writable', `other users may write into the state folder ${folder}`, {
+      remedy: `check that nobody put anything there, then run: chmod 700 ${folder}`,
+      exitCode: EXIT.notPermitted,
+    });
+  }
+  if ((mode & OTHERS) === 0) return folder;
+  try {
+    await chmod(folder, 0o700);
+  } catch (cause) {
+    throw environmentError('state.folder_open', `the state folder ${folder} can't be closed to other users`, {
+      remedy: `run: chmod 700 ${folder}`,
+      exitCode: EXIT.notPermitted,
+      cause,
+    });
+  }
+  return folder;
 }
 
 /** What this machine is called. */
