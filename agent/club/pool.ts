@@ -251,8 +251,10 @@ class ConnectionPool implements Pool {
       this.#opened(running, club, target?.kind === 'member', dialledBy);
       return { club, peer: running.session.peer, ended: running.ended };
     } catch (thrown) {
-      const club = target !== undefined && target.kind !== 'join' ? target.club : undefined;
-      if (club !== undefined && errorCode(thrown) === 'session.cloned') this.#onCloned(club);
+      if (target?.kind === 'member' && errorCode(thrown) === 'session.cloned') {
+        // A copy of us has the keys that we have: with less, it is somebody else who takes our name.
+        if (target.level === target.club.level) this.#onCloned(target.club);
+      }
       throw thrown;
     }
   }
@@ -281,7 +283,9 @@ class ConnectionPool implements Pool {
     const peer = club.peer;
     this.#track(
       this.#options.registry.mintPeer(club.id).then(
-        () => this.#tell({ kind: 'cloned', club, peer, whose: 'ours' }),
+        (isTaken) => {
+          if (isTaken) this.#tell({ kind: 'cloned', club, peer, whose: 'ours' });
+        },
         (thrown: unknown) =>
           this.#options.log.error('no new peer ID could be taken', {
             share: club.name,

@@ -26,6 +26,7 @@ import {
   keysFor,
   readClubKeys,
 } from './keys.ts';
+import { mintAgain } from './minting.ts';
 import { randomId } from './random.ts';
 import type { AccessLevel } from './session.ts';
 import { hasEnded } from './stored-code.ts';
@@ -84,7 +85,8 @@ export interface Registry {
   leave(id: string): Promise<void>;
   configure(id: string, change: ClubChange): Promise<void>;
   /**
-   * Takes a new peer ID in a club, since a copy of us goes by the old one. Not more than once an hour.
+   * Takes a new peer ID in a club, since a copy of us goes by the old one. The first time at once, then ever more seldom
+   * (minting.ts), restarts or not.
    * @returns whether a new one was taken.
    */
   mintPeer(id: string): Promise<boolean>;
@@ -107,7 +109,6 @@ export interface RegistryOptions {
 
 /** Flash wears: that a peer is still there is written down twice a day. Nanoseconds. */
 const SEEN_AGAIN = 43_200n * 1_000_000_000n;
-const MINT_PAUSE_MS = 3_600_000;
 const SWEEP_MIN_MS = 1_000;
 const SWEEP_MAX_MS = 3_600_000;
 
@@ -135,12 +136,15 @@ class StoredRegistry implements Registry {
   /** Key ID to club and level. */
   readonly #keyIds = new Map<string, { readonly club: ClubHandle; readonly level: AccessLevel }>();
   readonly #listeners = new Set<(change: RegistryChange) => void>();
+  /** When a new peer ID was taken, by the monotonic clock. */
   readonly #minted = new Map<string, number>();
+  readonly #opened: number;
   #sweepTimer: Timer | undefined;
   #closed = false;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
+    this.#opened = options.clock.monotonic();
   }
 
   get deviceId(): string {
@@ -263,11 +267,17 @@ class StoredRegistry implements Registry {
   async mintPeer(id: string): Promise<boolean> {
     const club = this.#clubs.get(id);
     if (club === undefined) throw unknownClub();
-    const now = this.#options.clock.monotonic();
-    // Whoever has the club's keys can make us believe in a copy; that must not cost us a new ID each time.
-    if (now < (this.#minted.get(id) ?? Number.NEGATIVE_INFINITY) + MINT_PAUSE_MS) return false;
-    this.#minted.set(id, now);
-    await changeClub(this.#options.state, id, (stored) => ({ ...stored, peer: randomId() }));
+    const { clock, state } = this.#options;
+    let isTaken = false;
+    await changeClub(state, id, (stored) => {
+      const ran = clock.monotonic() - (this.#minted.get(id) ?? this.#opened);
+      const minted = mintAgain(stored.minted, clock.now(), ran);
+      if (minted === undefined) return stored;
+      this.#minted.set(id, clock.monotonic());
+      isTaken = true;
+      return { ...stored, peer: randomId(), minted };
+    });
+    if (!isTaken) return false;
     this.#options.log.warn('a copy of this device is about: it goes by a new peer ID from now on', {
       share: club.name,
     });

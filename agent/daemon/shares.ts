@@ -144,11 +144,11 @@ export class Shares {
       signer: club.signer,
       clock,
       log: scoped,
-      onRestored: () => {
+      onRestored: () =>
         registry.mintPeer(club.id).catch((thrown: unknown) => {
           scoped.error('no new peer ID could be taken', { error: asError(thrown) });
-        });
-      },
+          return false;
+        }),
     });
     try {
       const share = await openShare({

@@ -55,6 +55,11 @@ export interface ClubDatabaseOptions {
 
 /** What is left free in our own records, so that a conflict copy of them, with its longer key, fits too. */
 const MARGIN = 1_024;
+/**
+ * No device makes so many changes between two copies of its storage. A member who claims it again and again comes to the
+ * end of the revisions never: replication listens to it ever more seldom.
+ */
+const MAX_SKIPPED = 4_294_967_296n;
 /** Records that are read at a time while iterating. */
 const PAGE = 256;
 
@@ -214,6 +219,19 @@ class Database implements ReplicatedDatabase {
 
   revision(): bigint {
     return this.#store.revision();
+  }
+
+  knownRevision(): bigint {
+    return this.since.missesOwn(this.self) ? 0n : this.#store.revision();
+  }
+
+  skipRevisions(upTo: bigint): void {
+    this.transaction(() => {
+      const own = this.#store.revision();
+      if (upTo <= own || upTo - own > MAX_SKIPPED) return;
+      this.since.missOwn(this.self);
+      this.#store.skipRevisions(upTo);
+    });
   }
 
   receive(version: Version, peer: string, signed: Signed | undefined): Applied {

@@ -25,6 +25,10 @@ export interface SinceStore {
   load(remote: Remote): VectorClock;
   /** The remote has told us this author's changes up to this revision. Only ever forward. */
   advance(remote: Remote, author: string, revision: bigint): void;
+  /** Whether others know changes of ours under this peer ID that are not here. */
+  missesOwn(self: string): boolean;
+  /** They do. Nothing ends this but another peer ID: which of our revisions were given out twice is not known. */
+  missOwn(self: string): void;
   /** When the remote was last asked for everything, nanoseconds since 1970; undefined: never. */
   refreshed(remote: Remote): bigint | undefined;
   /** It is asked for everything now. Of too many remotes, those asked longest ago are forgotten. */
@@ -43,6 +47,11 @@ export function openSinceStore(sqlite: Sqlite, club: number, peers: PeerNumbers)
     `INSERT INTO database_since VALUES(?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET revision = excluded.revision WHERE excluded.revision > revision`,
   );
+  // In a row of its own: we are no remote of ours.
+  const missesOwn = sqlite.prepare(
+    'SELECT 1 FROM database_since WHERE club = ? AND remote = ? AND level = ? AND author = ?',
+  );
+  const missOwn = sqlite.prepare('INSERT OR IGNORE INTO database_since VALUES(?, ?, ?, ?, 0)');
   const refreshed = sqlite.prepare<{ refreshed: bigint }>(
     'SELECT refreshed FROM database_remote WHERE club = ? AND remote = ? AND level = ?',
   );
@@ -62,6 +71,8 @@ export function openSinceStore(sqlite: Sqlite, club: number, peers: PeerNumbers)
     },
     advance: (remote, author, revision) =>
       void advance.run(club, ...columns(remote, peers), peers.numberOf(author), revision),
+    missesOwn: (self) => missesOwn.get(club, ...ownColumns(self, peers)) !== undefined,
+    missOwn: (self) => void missOwn.run(club, ...ownColumns(self, peers)),
     refreshed: (remote) => refreshed.get(club, ...columns(remote, peers))?.refreshed,
     setRefreshed(remote, now) {
       sqlite.transaction(() => {
@@ -72,6 +83,10 @@ export function openSinceStore(sqlite: Sqlite, club: number, peers: PeerNumbers)
       });
     },
   };
+}
+
+function ownColumns(self: string, peers: PeerNumbers): [number, number, number] {
+  return [...columns({ id: self, level: 'read_write' }, peers), peers.numberOf(self)];
 }
 
 function columns({ id, level }: Remote, peers: PeerNumbers): [number, number] {

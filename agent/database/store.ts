@@ -100,6 +100,8 @@ export interface RecordStore {
   /** The last revision that was given out. */
   revision(): bigint;
   nextRevision(): bigint;
+  /** Never gives out a revision up to this one. */
+  skipRevisions(upTo: bigint): void;
   contest(key: string): void;
   uncontest(key: string): void;
   isContested(key: string): boolean;
@@ -172,6 +174,7 @@ export function openRecordStore(sqlite: Sqlite, club: string): RecordStore {
   const nextRevision = sqlite.prepare<{ revision: bigint }>(
     `UPDATE database_club SET revision = revision + 1 WHERE id = ? AND revision < ${MAX_U63} RETURNING revision`,
   );
+  const skip = sqlite.prepare('UPDATE database_club SET revision = ? WHERE id = ? AND revision < ?');
   const range = (live: string) =>
     sqlite.prepare<RecordRow>(
       `SELECT ${COLUMNS} FROM database_record WHERE club = ? AND (key, id) > (?, ?) AND key < ? ${live}
@@ -227,6 +230,7 @@ export function openRecordStore(sqlite: Sqlite, club: string): RecordStore {
       }
       return row.revision;
     },
+    skipRevisions: (upTo) => void skip.run(upTo, id, upTo),
     contest: (key) => void contest.run(id, key),
     uncontest: (key) => void uncontest.run(id, key),
     isContested: (key) => isContested.get(id, key) !== undefined,
