@@ -8,16 +8,10 @@ import { type Logger, Secret } from '../base/log.ts';
 import type { Rsa } from '../crypto/rsa.ts';
 import type { Section } from '../platform/state-file.ts';
 import type { Sha256 } from './access-code.ts';
+import { Acquaintances, type MetPeer } from './acquaintances.ts';
 import { type Club, ClubHandle, changeClub, storedClub, unknownClub } from './club.ts';
 import { openCodeBook } from './code-book.ts';
-import {
-  type DeviceState,
-  MAX_ADDRESSES,
-  MAX_CLUBS,
-  MAX_PEERS,
-  type StoredClub,
-  type StoredPeer,
-} from './device-state.ts';
+import { type DeviceState, MAX_CLUBS, type StoredClub } from './device-state.ts';
 import {
   type ClubKeys,
   generateClubKeys,
@@ -58,14 +52,6 @@ export interface ShareFolder {
   readonly settings?: ReadonlyMap<string, Json>;
 }
 
-export interface MetPeer {
-  readonly id: string;
-  readonly name?: string | undefined;
-  readonly software: string;
-  /** `HOST:PORT`, if we dialled it. */
-  readonly address?: string | undefined;
-}
-
 export type ClubChange = Partial<Pick<StoredClub, 'name' | 'folder' | 'paused' | 'settings'>>;
 
 export interface Registry {
@@ -90,13 +76,14 @@ export interface Registry {
    * @returns whether a new one was taken.
    */
   mintPeer(id: string): Promise<boolean>;
-  /** Keeps in mind who was met and, for peers that we dialled, where. Written down seldom. */
+  /** Keeps in mind who was met and, for peers that we dialled, where. Written down seldom (acquaintances.ts). */
   remember(id: string, peer: MetPeer): Promise<void>;
   /** Undefined for unknown IDs, codes that have ended, and paused clubs. */
   resolve(id: string): Resolved | undefined;
   /** Listeners must not throw. @returns how to stop. */
   onChange(listener: (change: RegistryChange) => void): () => void;
-  close(): void;
+  /** Resolves when what was to be written later is written. */
+  close(): Promise<void>;
 }
 
 export interface RegistryOptions {
@@ -107,8 +94,6 @@ export interface RegistryOptions {
   readonly log: Logger;
 }
 
-/** Flash wears: that a peer is still there is written down twice a day. Nanoseconds. */
-const SEEN_AGAIN = 43_200n * 1_000_000_000n;
 const SWEEP_MIN_MS = 1_000;
 const SWEEP_MAX_MS = 3_600_000;
 
@@ -139,12 +124,14 @@ class StoredRegistry implements Registry {
   /** When a new peer ID was taken, by the monotonic clock. */
   readonly #minted = new Map<string, number>();
   readonly #opened: number;
+  readonly #acquaintances: Acquaintances;
   #sweepTimer: Timer | undefined;
   #closed = false;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
     this.#opened = options.clock.monotonic();
+    this.#acquaintances = new Acquaintances(options);
   }
 
   get deviceId(): string {
@@ -219,7 +206,7 @@ class StoredRegistry implements Registry {
         return resolved !== undefined && resolved.club.id !== id;
       },
     });
-    const club = new ClubHandle(id, state, keys, codes);
+    const club = new ClubHandle({ id, state, keys, codes, acquaintances: this.#acquaintances });
     this.#clubs.set(id, club);
     for (const [level, { id: keyId }] of heldLevels(keys)) this.#keyIds.set(keyId, { club, level });
     return club;
@@ -254,6 +241,7 @@ class StoredRegistry implements Registry {
       clubs: state.clubs.filter((each) => each.id !== id),
     }));
     this.#clubs.delete(id);
+    this.#acquaintances.forget(id);
     for (const { id: keyId } of heldLevels(club.keys).values()) this.#keyIds.delete(keyId);
     this.#tell({ kind: 'left', club });
   }
@@ -286,23 +274,7 @@ class StoredRegistry implements Registry {
   }
 
   async remember(id: string, peer: MetPeer): Promise<void> {
-    const now = this.#options.clock.now();
-    await changeClub(this.#options.state, id, (club) => {
-      const known = club.peers.find((each) => each.id === peer.id);
-      const others = known?.addresses.filter((address) => address !== peer.address) ?? [];
-      const addresses =
-        peer.address === undefined ? others : [peer.address, ...others].slice(0, MAX_ADDRESSES);
-      const met: StoredPeer = {
-        id: peer.id,
-        name: peer.name,
-        software: peer.software,
-        addresses,
-        lastSeen: now,
-      };
-      if (known !== undefined && isOldNews(known, met)) return club;
-      const rest = club.peers.filter((each) => each.id !== peer.id);
-      return { ...club, peers: [met, ...rest].slice(0, MAX_PEERS) };
-    });
+    await this.#acquaintances.met(id, peer);
   }
 
   resolve(id: string): Resolved | undefined {
@@ -328,18 +300,20 @@ class StoredRegistry implements Registry {
     return () => this.#listeners.delete(listener);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#closed = true;
     this.#sweepTimer?.cancel();
     this.#listeners.clear();
+    await this.#acquaintances.close();
   }
 
   #tell(change: RegistryChange): void {
     for (const listener of this.#listeners) listener(change);
   }
 
-  /** Ages all codes, and comes again when the next one is due. */
+  /** Ages all codes and acquaintances, and comes again when the next one is due. */
   async sweep(): Promise<void> {
+    this.#acquaintances.sweep();
     let due = SWEEP_MAX_MS;
     for (const club of this.#clubs.values()) due = Math.min(due, await club.codes.sweep());
     this.#scheduleSweep(due);
@@ -359,16 +333,4 @@ class StoredRegistry implements Registry {
 
 function unendedIds(codes: StoredClub['codes']): string {
   return codes.flatMap((code) => (hasEnded(code) ? [] : [code.id])).join();
-}
-
-function isOldNews(known: StoredPeer, met: StoredPeer): boolean {
-  const age = met.lastSeen - known.lastSeen;
-  return (
-    age >= 0n &&
-    age < SEEN_AGAIN &&
-    known.name === met.name &&
-    known.software === met.software &&
-    known.addresses.length === met.addresses.length &&
-    known.addresses.every((address, i) => address === met.addresses[i])
-  );
 }

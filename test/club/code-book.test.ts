@@ -168,7 +168,7 @@ test('a peer that shows up with the keys has used the code, though its acknowled
     assert.notEqual(stateOf(club, info), 'used');
     await club.codes.sawMember(ALICE);
     assert.equal(stateOf(club, info), 'used');
-    registry.close();
+    await registry.close();
   }
 });
 
@@ -201,7 +201,7 @@ test('a code expires by itself, and says so', async () => {
   assert.deepEqual(club.codes.liveIds(), [never.id]);
   assert.equal(club.codes.secretFor(day.id), undefined);
   await assert.rejects(club.codes.claim(day.id, ALICE), { code: 'code.ended' });
-  registry.close();
+  await registry.close();
 });
 
 test('a revoked code is of no use, even to a peer in the middle of joining', async () => {
@@ -235,7 +235,7 @@ test('ended codes are remembered until their expiry and 30 days, then forgotten'
   );
   await clock.pass(DAY);
   assert.deepEqual(club.codes.list(), []);
-  registry.close();
+  await registry.close();
 });
 
 test('a code made before the clock was set lives its time from when it is', async () => {
@@ -306,7 +306,7 @@ test('of many joiners at once, whatever they do in whatever order, one gets the 
       );
       assert.ok(acknowledged.length <= 1);
       assert.equal(stateOf(club, info) === 'used', acknowledged.length === 1);
-      registry.close();
+      await registry.close();
     }),
     { numRuns: 60 },
   );

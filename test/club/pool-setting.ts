@@ -118,8 +118,8 @@ export class Host {
     return keys.readWrite.id;
   }
 
-  stop(): Promise<void> {
-    this.registry.close();
-    return this.pool.close();
+  async stop(): Promise<void> {
+    await this.registry.close();
+    await this.pool.close();
   }
 }

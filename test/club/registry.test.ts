@@ -145,7 +145,7 @@ test('a new peer ID is durable before anybody hears of it, and taken ever more s
   assert.equal(await registry.mintPeer(club.id), true);
   await clock.pass(HOUR + 1);
   assert.equal(await registry.mintPeer(club.id), false);
-  registry.close();
+  await registry.close();
 });
 
 test('whoever keeps claiming that we were copied gets few new peer IDs out of us, restarts or not', async () => {
@@ -231,8 +231,9 @@ test('who was met is remembered: the latest first, bounded, and the disk is spar
     await registry.remember(id, { id: i.toString(16).padStart(32, '0'), software: 'flood' });
   }
   assert.equal(peers().length, 256);
+  await registry.close();
   assert.equal((await host.start()).get(id)?.peers.length, 256);
-  registry.close();
+  await registry.close();
 });
 
 test('damaged keys in the state are told, never dropped', async () => {
