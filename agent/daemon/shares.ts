@@ -10,12 +10,13 @@ import { openBackoff } from '../base/retry.ts';
 import type { Club } from '../club/club.ts';
 import type { Registry } from '../club/registry.ts';
 import type { Extension } from '../club/session.ts';
-import { type Change, forgetClub, openClubDatabase, type ReplicatedDatabase } from '../database/database.ts';
+import { type Change, openClubDatabase, type ReplicatedDatabase } from '../database/database.ts';
 import { openReplication, type Replication } from '../database/replication.ts';
 import { conflictKey, isConflictWorthy } from '../directory/conflict.ts';
 import type { Hashing } from '../directory/hashing.ts';
 import { openShare, type Share, type ShareEvent } from '../directory/share.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
+import { Forgetting } from './forgetting.ts';
 
 export interface OpenShare {
   readonly club: Club;
@@ -48,12 +49,19 @@ export class Shares {
   readonly #entries = new Map<string, Entry>();
   readonly #retries = new Map<string, Timer>();
   readonly #stopListening: () => void;
+  readonly #forgetting: Forgetting;
+  /** Left, and not yet closed. */
+  readonly #leaving = new Set<string>();
   /** What is opened and closed, one after the other. */
   #work: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(options: SharesOptions) {
     this.#options = options;
+    this.#forgetting = new Forgetting({
+      ...options,
+      isNeeded: (club) => options.registry.get(club) !== undefined || this.#leaving.has(club),
+    });
     this.#stopListening = options.registry.onChange(({ kind, club }) => {
       if (kind === 'left') void this.#leave(club);
       else if (kind === 'peer') void this.#reopen(club);
@@ -61,9 +69,10 @@ export class Shares {
     });
   }
 
-  /** Every club that is known. Resolves when all are open or have failed. */
+  /** Every club that is known. Resolves when all are open or have failed. What is left of others is removed, later. */
   async openAll(): Promise<void> {
     await Promise.all(this.#options.registry.list().map((club) => this.#tryOpen(club)));
+    this.#forgetting.begin();
   }
 
   /** @throws SkylarkError: why the folder can't be used. */
@@ -103,6 +112,7 @@ export class Shares {
     await this.#queued(async () => {
       await Promise.all([...this.#entries.keys()].map((id) => this.#closeNow(id)));
     });
+    await this.#forgetting.close();
   }
 
   async #tryOpen(club: Club): Promise<void> {
@@ -185,9 +195,14 @@ export class Shares {
 
   #leave(club: Club): Promise<void> {
     this.#retries.get(club.id)?.cancel();
+    this.#leaving.add(club.id);
     return this.#queued(async () => {
-      await this.#closeNow(club.id);
-      forgetClub(this.#options.sqlite, club.id);
+      try {
+        await this.#closeNow(club.id);
+      } finally {
+        this.#leaving.delete(club.id);
+        this.#forgetting.begin();
+      }
     });
   }
 

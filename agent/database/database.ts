@@ -38,7 +38,6 @@ export type {
 } from './club-database.ts';
 export type { ConflictPolicy } from './merge.ts';
 export type { DatabaseRecord, Version } from './record.ts';
-export { forgetClub } from './store.ts';
 export type { VectorClock } from './vector-clock.ts';
 
 export interface ClubDatabaseOptions {

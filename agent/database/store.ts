@@ -68,6 +68,12 @@ const MIGRATIONS: readonly Migration[] = [
     PRIMARY KEY(club, remote, level)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- Clubs that were left, and the last revision that they had given out.
+  CREATE TABLE database_forgotten(
+    club TEXT PRIMARY KEY, revision INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** A body and its signature, as they travel. */
@@ -133,19 +139,6 @@ export function endOfPrefix(prefix: string): string | Uint8Array {
 /** Makes or updates the tables. */
 export function prepareDatabase(sqlite: Sqlite): void {
   sqlite.migrate('database', MIGRATIONS);
-}
-
-/** Removes everything about a club. The revisions that it has given out are forgotten: never reuse its peer ID. */
-export function forgetClub(sqlite: Sqlite, club: string): void {
-  prepareDatabase(sqlite);
-  sqlite.transaction(() => {
-    const row = sqlite.prepare<{ id: bigint }>('SELECT id FROM database_club WHERE club = ?').get(club);
-    if (row === undefined) return;
-    for (const table of ['record', 'contested', 'since', 'remote']) {
-      sqlite.prepare(`DELETE FROM database_${table} WHERE club = ?`).run(row.id);
-    }
-    sqlite.prepare('DELETE FROM database_club WHERE id = ?').run(row.id);
-  });
 }
 
 const COLUMNS = 'id, uuid, key, deleted, value, author, revision, time, clock, seen';
@@ -239,7 +232,12 @@ export function openRecordStore(sqlite: Sqlite, club: string): RecordStore {
 }
 
 function clubNumber(sqlite: Sqlite, club: string): number {
-  sqlite.prepare('INSERT OR IGNORE INTO database_club(club, revision) VALUES(?, 0)').run(club);
+  sqlite
+    .prepare(
+      `INSERT OR IGNORE INTO database_club(club, revision)
+       VALUES(?, coalesce((SELECT revision FROM database_forgotten WHERE club = ?), 0))`,
+    )
+    .run(club, club);
   const row = sqlite.prepare<{ id: bigint }>('SELECT id FROM database_club WHERE club = ?').get(club);
   return Number(row!.id);
 }
