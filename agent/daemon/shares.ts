@@ -11,6 +11,7 @@ import type { Club } from '../club/club.ts';
 import type { Registry } from '../club/registry.ts';
 import type { Extension } from '../club/session.ts';
 import { type Change, openClubDatabase, type ReplicatedDatabase } from '../database/database.ts';
+import { clubsWithRecords } from '../database/forget.ts';
 import { openReplication, type Replication } from '../database/replication.ts';
 import { conflictKey, isConflictWorthy } from '../directory/conflict.ts';
 import type { Hashing } from '../directory/hashing.ts';
@@ -71,6 +72,7 @@ export class Shares {
 
   /** Every club that is known. Resolves when all are open or have failed. What is left of others is removed, later. */
   async openAll(): Promise<void> {
+    await this.#renameForgetful();
     await Promise.all(this.#options.registry.list().map((club) => this.#tryOpen(club)));
     this.#forgetting.begin();
   }
@@ -113,6 +115,22 @@ export class Shares {
       await Promise.all([...this.#entries.keys()].map((id) => this.#closeNow(id)));
     });
     await this.#forgetting.close();
+  }
+
+  /** Without its records a device would give out its revisions again, under an ID by which others know the old ones. */
+  async #renameForgetful(): Promise<void> {
+    const { registry, sqlite, log } = this.#options;
+    try {
+      const remembered = new Set(clubsWithRecords(sqlite));
+      for (const club of registry.list()) {
+        if (remembered.has(club.id) || club.level !== 'read_write' || club.peers.length === 0) continue;
+        log.warn('the records of a share are gone, and come again from its members', { share: club.name });
+        await registry.mintPeer(club.id);
+      }
+    } catch (thrown) {
+      // Others will notice when they meet us; and why a share can't be opened is told with that share.
+      log.error('no new peer ID could be taken', { error: asError(thrown) });
+    }
   }
 
   async #tryOpen(club: Club): Promise<void> {

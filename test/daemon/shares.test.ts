@@ -64,7 +64,7 @@ async function setting(t: TestContext) {
     await until(() => opened.status().files === 20 && rowsOfClub(sqlite, club.id).database_record === 21);
     return club;
   };
-  return { start, share };
+  return { start, share, top };
 }
 
 async function until(holds: () => boolean): Promise<void> {
@@ -194,4 +194,28 @@ test('stopping in the middle of it is quick, and what remains is removed the nex
   assert.ok(total(left) > 0, 'it goes in steps');
   await again.shares.openAll();
   await until(() => total(rowsOfClub(again.sqlite, gone.id)) === 0);
+});
+
+test('a device whose records were lost takes a new peer ID where others know its changes', async (t) => {
+  const { start, share, top } = await setting(t);
+  const first = await start();
+  const met = await share(first, 'met');
+  const alone = await share(first, 'alone');
+  await first.registry.remember(met.id, { id: 'b'.repeat(32), software: 'test' });
+  await first.stop();
+  const ids = [met.peer, alone.peer];
+  const second = await start();
+  await second.shares.openAll();
+  assert.deepEqual(
+    second.registry.list().map(({ peer }) => peer),
+    ids,
+    'not as long as the records are there',
+  );
+  await second.stop();
+  for (const suffix of ['', '-wal', '-shm']) await rm(join(top, `records.db${suffix}`), { force: true });
+  const third = await start();
+  await third.shares.openAll();
+  assert.notEqual(third.registry.get(met.id)?.peer, ids[0]);
+  assert.equal(third.registry.get(alone.id)?.peer, ids[1]);
+  assert.equal(third.shares.get(met.id)?.database.self, third.registry.get(met.id)?.peer);
 });
