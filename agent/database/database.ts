@@ -87,7 +87,7 @@ class Database implements ReplicatedDatabase {
     this.writable = options.writable;
     this.#store = openRecordStore(options.sqlite, options.club);
     this.feed = openFeed(options.sqlite, this.#store.club, this.#store.peers);
-    this.since = openSinceStore(options.sqlite, this.#store.club, this.#store.peers);
+    this.since = openSinceStore(options.sqlite, this.#store.club, this.#store.peers, options.clock);
     this.#applier = new Applier({
       store: this.#store,
       policy: options.conflicts,

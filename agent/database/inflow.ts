@@ -100,7 +100,7 @@ export class Inflow {
   }
 
   #store(batch: readonly Arrival[]): void {
-    const { database, counters } = this.#options;
+    const { database, counters, clock } = this.#options;
     // Behind something that could not be stored, nothing of that connection may be: we would never ask for it again.
     const arrivals = batch.filter(({ source }) => !source.hasFailed);
     const applied = database.transaction(() => {
@@ -113,6 +113,7 @@ export class Inflow {
         return { source, applied: database.receive(version, source.remote.id, signed) };
       });
       for (const [{ remote }, authors] of told) {
+        if (!database.since.admit(remote, clock.now())) continue;
         for (const [author, revision] of authors) database.since.advance(remote, author, revision);
       }
       return results;
