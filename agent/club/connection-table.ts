@@ -98,7 +98,7 @@ export class ConnectionTable {
       return this.#enter(key, newcomer, first);
     }
     const olderInstance = older.newcomer.introduction.peer.instance;
-    if (this.#history.wasReplaced(key, peer.instance) && peer.instance !== olderInstance) {
+    if (this.#history.wasReplaced(processKey(newcomer), peer.instance) && peer.instance !== olderInstance) {
       this.#onPeerCloned(newcomer);
       throw peerError('session.peer_cloned', 'two processes go by the peer ID of this peer');
     }
@@ -141,7 +141,8 @@ export class ConnectionTable {
     const older = this.#entries.get(key);
     if (older !== undefined) {
       const { instance } = older.newcomer.introduction.peer;
-      if (instance !== newcomer.introduction.peer.instance) this.#history.replaced(key, instance);
+      const isAnother = instance !== newcomer.introduction.peer.instance;
+      if (isAnother) this.#history.replaced(processKey(older.newcomer), instance);
       this.#entries.delete(key);
       older.running.session.close(undefined);
     }
@@ -198,6 +199,11 @@ export class ConnectionTable {
 
 function keyOf(club: string, peer: string): string {
   return `${club} ${peer}`;
+}
+
+/** With the level: what happens on read-only connections says nothing about those who may write. */
+function processKey({ club, introduction }: Newcomer): string {
+  return `${keyOf(club, introduction.peer.id)} ${introduction.level}`;
 }
 
 function candidate({ introduction, dialledBy }: Newcomer) {
