@@ -359,3 +359,29 @@ test('secrets are not in the log, and not in the state once a code has ended', a
   assert.ok(!device.logText.includes(secret.reveal()) && !device.logText.includes(code));
   assert.ok(!JSON.stringify({ ...info, created: 0, expires: 0 }).includes(code));
 });
+
+test('whoever has a code and only begins with it, again and again, does not wear out the disk', async () => {
+  for (const multiUse of [false, true]) {
+    const { club, clock, device } = await setting();
+    const info = await club.codes.create({ level: 'read_write', multiUse, lifetime: null });
+    let writes = 0;
+    let refusals = 0;
+    for (let second = 0; second < 3_600; second++) {
+      const before = device.disk.steps;
+      try {
+        const claim = await club.codes.claim(info.id, ALICE);
+        claim.sending();
+        await (multiUse ? claim.acknowledged() : claim.release());
+      } catch (thrown) {
+        assert.ok(['code.busy', 'code.taken'].includes((thrown as { code: string }).code), String(thrown));
+        refusals += 1;
+      }
+      if (device.disk.steps > before) writes += 1;
+      await clock.pass(1_000);
+    }
+    assert.ok(writes <= 400 && refusals >= 3_000, `${writes} writes, ${refusals} refusals`);
+    // Somebody else's turn comes.
+    await clock.pass(4 * 60_000);
+    await club.codes.claim(info.id, ALICE);
+  }
+});
