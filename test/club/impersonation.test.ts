@@ -80,3 +80,20 @@ test("a read-only member can't make one who may write look like a copy of itself
   await clock.run(other.stop());
   await stop();
 });
+
+test('two processes under one peer ID are reported now and then, however often they come', async () => {
+  const { clock, alice, mallory, stop } = await setting();
+  const other = new Host('10.0.0.4:1', clock, mallory.network, mallory.device);
+  mallory.instance = randomId();
+  other.instance = randomId();
+  await Promise.all([mallory.start(), other.start()]);
+  for (let i = 0; i < 20; i++) {
+    for (const each of [mallory, other]) {
+      await clock.run(each.pool.dial(each.keyId(), alice.address)).catch(() => {});
+      await clock.pass(SECOND);
+    }
+  }
+  assert.equal(alice.changes.filter(({ kind }) => kind === 'cloned').length, 1);
+  await clock.run(other.stop());
+  await stop();
+});
