@@ -7,7 +7,13 @@ import { EXIT, environmentError, userError } from '../base/errors.ts';
 import { canonicalJson, type Json } from '../base/json.ts';
 import { type Logger, Secret } from '../base/log.ts';
 import { formatTimestamp } from '../base/timestamp.ts';
-import { accessCodeUrl, accessOfCode, accessOfCredentials, parseAccessCode } from '../club/access-code.ts';
+import {
+  type Access,
+  accessCodeUrl,
+  accessOfCode,
+  accessOfCredentials,
+  parseAccessCode,
+} from '../club/access-code.ts';
 import type { Club } from '../club/club.ts';
 import type { CodeInfo } from '../club/code-book.ts';
 import type { DeviceState } from '../club/device-state.ts';
@@ -21,10 +27,10 @@ import type { ListedCode, Requests } from '../control/messages.ts';
 import type { ControlledAgent } from '../control/server.ts';
 import type { AccessMode } from '../control/status.ts';
 import { sha256 } from '../crypto/hash.ts';
-import { makeFolder } from '../platform/folders.ts';
 import type { Section } from '../platform/state-file.ts';
 import { listFiles } from './listing.ts';
 import { GIVEN_ADDRESSES, type Network } from './network.ts';
+import { ShareFolders } from './share-folders.ts';
 import type { OpenShare, Shares } from './shares.ts';
 import { deviceStatus, type StatusSources, shareStatus, statusDocument } from './status-document.ts';
 import { configurationJson, storedOptionsFile } from './stored-options.ts';
@@ -55,6 +61,7 @@ const LISTING_MS = 30_000;
 
 export function openAgent(options: AgentOptions): ControlledAgent {
   const { registry, shares, network, state, configure, events } = options;
+  const folders = new ShareFolders({ stateFolder: options.stateFolder, shares: () => registry.list() });
   let pausedWithoutShares = false;
 
   const isPaused = () => {
@@ -71,36 +78,6 @@ export function openAgent(options: AgentOptions): ControlledAgent {
     if (open !== undefined) return open;
     throw shares.failure(club.id) ?? environmentError('share.not_open', `the share ${club.name} is not open`);
   };
-
-  /** A folder of its own, outside of all others: two shares in one tree would sync each other's files. */
-  async function folderFor(path: string): Promise<string> {
-    // First as it was given, so that a refused one is not made; then as it is without symbolic links.
-    refuseOverlap(path);
-    const folder = await makeFolder(path);
-    refuseOverlap(folder);
-    return folder;
-  }
-
-  function refuseOverlap(folder: string): void {
-    const overlaps = (other: string) => isWithin(other, folder) || isWithin(folder, other);
-    if (overlaps(options.stateFolder)) {
-      throw userError(
-        'share.overlaps_state',
-        `${folder} overlaps with ${options.stateFolder}, where the keys of this device are`,
-        { remedy: 'choose a folder that is neither inside of that one nor around it' },
-      );
-    }
-    const other = registry.list().find((club) => overlaps(club.folder));
-    if (other !== undefined) {
-      throw userError(
-        'share.overlaps',
-        `${folder} overlaps with the share ${other.name} in ${other.folder}`,
-        {
-          remedy: 'choose a folder that is neither inside of another share nor around it',
-        },
-      );
-    }
-  }
 
   function nameFor(wanted: string | undefined, folder: string): string {
     const base = wanted ?? (folder.slice(folder.lastIndexOf('/') + 1) || 'root');
@@ -125,44 +102,61 @@ export function openAgent(options: AgentOptions): ControlledAgent {
       });
   }
 
-  async function createShare({ path, name }: Requests['createShare']) {
-    const folder = await folderFor(path);
-    const club = await registry.create({ name: nameFor(name, folder), folder });
+  function createShare({ path, name }: Requests['createShare']) {
+    return folders.use(path, async (folder) => {
+      const club = await registry.create({ name: nameFor(name, folder), folder });
+      await openOrLeave(club);
+      events.publish({ event: 'share_added', share: club.id });
+      return { id: club.id, name: club.name };
+    });
+  }
+
+  /** A share that never worked is not worth keeping keys for. */
+  async function openOrLeave(club: Club): Promise<void> {
     try {
       await shares.open(club);
     } catch (thrown) {
-      // A share that never worked is not worth keeping keys for.
       await registry.leave(club.id);
       throw thrown;
     }
-    events.publish({ event: 'share_added', share: club.id });
-    return { id: club.id, name: club.name };
   }
 
   async function join(request: Requests['join']): Promise<Club> {
     const access = accessOf(request);
-    const folder = await folderFor(request.path);
-    const name = nameFor(request.name, folder);
-    const peers = request.peers ?? [];
-    for (const peer of peers) parseEndpoint(peer);
-    const timeout = AbortSignal.timeout((request.timeoutS ?? JOIN_S) * 1_000);
+    for (const peer of request.peers ?? []) parseEndpoint(peer);
+    return folders.use(request.path, async (folder) => {
+      const club = await joinInto(folder, nameFor(request.name, folder), access, request);
+      events.publish({ event: 'joined', share: club.id });
+      return club;
+    });
+  }
+
+  async function joinInto(
+    folder: string,
+    name: string,
+    access: Access,
+    { peers = [], timeoutS = JOIN_S }: Requests['join'],
+  ): Promise<Club> {
     const club = await network.pool.join({
       access,
       addresses: peers,
-      signal: AbortSignal.any([options.signal, timeout]),
+      signal: AbortSignal.any([options.signal, AbortSignal.timeout(timeoutS * 1_000)]),
       adopt: async (keys, peer) => {
         const settings = new Map([[GIVEN_ADDRESSES, peers]]);
         const adopted = await registry.adopt(keys, peer, { name, folder, settings });
-        await shares.open(adopted);
+        await openOrLeave(adopted);
         return adopted;
       },
       onFailure: (address, why) =>
         options.log.info('joining: a peer was tried in vain', { address, error: why }),
     });
     // What is put into the folder after the answer is a change; before, it was found there.
-    const listed = shares.get(club.id)?.share.listed();
-    await Promise.race([listed, sleep(options.clock, LISTING_MS, options.signal)]);
-    events.publish({ event: 'joined', share: club.id });
+    const enough = new AbortController();
+    const waiting = AbortSignal.any([options.signal, enough.signal]);
+    // However it ends, the keys are stored.
+    const longest = sleep(options.clock, LISTING_MS, waiting).catch(() => {});
+    await Promise.race([shares.get(club.id)?.share.listed(), longest]);
+    enough.abort();
     return club;
   }
 
@@ -292,10 +286,6 @@ export function openAgent(options: AgentOptions): ControlledAgent {
     listFiles: async (request) => listFiles(openShareOf(request.share), request),
     bridge: async () => ({ devices: (options.bridge()?.status() ?? []).map(deviceStatus) }),
   };
-}
-
-function isWithin(inner: string, outer: string): boolean {
-  return inner === outer || inner.startsWith(outer.endsWith('/') ? outer : `${outer}/`);
 }
 
 function accessOf({ code, username, password }: Requests['join']) {

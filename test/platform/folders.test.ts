@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, chown, mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -7,9 +7,11 @@ import { SkylarkError } from '../../agent/base/errors.ts';
 import {
   configurationFiles,
   makeFolder,
+  makeFolderAnew,
   makeStateFolder,
   readTextFile,
   stateFolder,
+  unmakeFolder,
 } from '../../agent/platform/folders.ts';
 
 test('state lies where it is said to, then where systemd says, then where XDG says', () => {
@@ -97,4 +99,49 @@ test("a state folder of another user's is refused", {
       thrown.exitCode === 77 &&
       /chown 0 /.test(thrown.remedy ?? ''),
   );
+});
+
+test('what was made is taken back: our own in it, and nothing else ever', async (t) => {
+  const base = await mkdtemp(join(tmpdir(), 'skylark-folders-'));
+  t.after(() => rm(base, { recursive: true }));
+  const own = { name: '.ours', files: ['mark'] };
+  const path = join(base, 'above', 'made');
+  const ours = join(path, '.ours');
+  const made = async (...more: readonly (() => Promise<unknown>)[]) => {
+    const folder = await makeFolderAnew(path);
+    for (const each of more) await each();
+    await unmakeFolder(folder, own);
+    return (await readdir(base, { recursive: true })).sort();
+  };
+  const makeOurs = () => mkdir(ours);
+  const mark = () => writeFile(join(ours, 'mark'), '');
+
+  assert.deepEqual(await made(), []);
+  assert.deepEqual(await made(makeOurs, mark), []);
+  await writeFile(join(base, 'target'), 'theirs');
+  assert.deepEqual(await made(() => symlink(join(base, 'target'), ours)), [
+    'above',
+    'above/made',
+    'above/made/.ours',
+    'target',
+  ]);
+  // It was there before: nothing is taken back.
+  assert.deepEqual((await made()).length, 4);
+  await rm(join(base, 'above'), { recursive: true });
+  await rm(join(base, 'target'));
+  const kept = [
+    'above',
+    'above/made',
+    'above/made/.ours',
+    'above/made/.ours/archived',
+    'above/made/.ours/mark',
+  ];
+  assert.deepEqual(await made(makeOurs, mark, () => writeFile(join(ours, 'archived'), '')), kept);
+  await rm(join(base, 'above'), { recursive: true });
+  assert.deepEqual(await made(makeOurs, () => writeFile(join(path, 'file'), '')), [
+    'above',
+    'above/made',
+    'above/made/.ours',
+    'above/made/file',
+  ]);
 });
