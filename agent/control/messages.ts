@@ -85,6 +85,8 @@ const listedCode = object({
   id: field('id', text({ max: 64 })),
   /** ID of its share. */
   share: field('share', name),
+  /** What the share is called here. */
+  shareName: field('share_name', name),
   /** Null once it has ended, and for a username and password. */
   code: field('code', nullable(text({ max: 64 }))),
   url: field('url', nullable(text({ max: 256 }))),

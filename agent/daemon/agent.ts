@@ -321,6 +321,7 @@ function listedCode(club: Club, info: CodeInfo): ListedCode {
   return {
     id: info.id,
     share: club.id,
+    shareName: club.name,
     code,
     url: code === null ? null : accessCodeUrl(code),
     username: info.username ?? null,
