@@ -12,6 +12,7 @@ import { type Follower, follow } from './follow.ts';
 import type { Hashing } from './hashing.ts';
 import { type LocalIndex, openLocalIndex } from './local-index.ts';
 import { Obstructions } from './obstructions.ts';
+import { OwnChanges } from './own-changes.ts';
 import { Partials } from './partials.ts';
 import { PendingStore } from './pending.ts';
 import { Placer } from './place.ts';
@@ -32,6 +33,7 @@ export interface ShareParts {
   readonly follower: Follower;
   readonly obstructions: Obstructions;
   readonly troubles: Troubles;
+  readonly ownChanges: OwnChanges;
 }
 
 export interface SharePartsOptions {
@@ -67,7 +69,9 @@ export function makeParts(options: SharePartsOptions): ShareParts {
   const refusals = new RefusalStore(sqlite, club, clock);
   const changes = new DiskChanges({ sqlite, club, archive, clock, hold: options.hold });
   const local = new LocalContents({ root, index, archive, hashing, log, signal });
+  const ownChanges = new OwnChanges({ sqlite, club, writable: database.writable });
   const troubles = new Troubles({
+    ownChanges,
     pending,
     countRefused: options.countRefused,
     keyOf: (uuid) => database.getByUuid(uuid)?.key,
@@ -126,5 +130,6 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     follower,
     obstructions,
     troubles,
+    ownChanges,
   };
 }

@@ -163,6 +163,8 @@ export class Share {
       receiving: Math.round(this.#received.rate),
       sending: Math.round(this.#sent.rate),
       archivedBytes: this.#parts.archive.bytes,
+      besideFiles: this.#parts.ownChanges.beside,
+      putRightFiles: this.#parts.ownChanges.putRight,
       problems,
     };
   }

@@ -20,6 +20,7 @@ export function isOfOneFile(code: string | undefined): boolean {
 }
 
 export interface TroublesOptions {
+  readonly ownChanges: { problem(): Problem | undefined };
   readonly pending: PendingStore;
   /** Number of records that can't become files. */
   readonly countRefused: () => number;
@@ -76,8 +77,8 @@ export class Troubles {
   }
 
   get current(): readonly Problem[] {
-    const refused = this.#refusedRecords();
-    return refused === undefined ? this.#list.current : [...this.#list.current, refused];
+    const found = [this.#refusedRecords(), this.#options.ownChanges.problem()];
+    return [...this.#list.current, ...found.filter((problem) => problem !== undefined)];
   }
 
   #refusedRecords(): Problem | undefined {
