@@ -40,6 +40,10 @@ export function parseCommandLine(command: Command, typed: readonly string[]): Co
   for (const token of tokensOf(typed, declared)) {
     if (token.kind === 'positional') positionals.push(token.value);
     if (token.kind !== 'option') continue;
+    if (token.rawName === '-h') {
+      given.set('help', []);
+      continue;
+    }
     const option = Object.hasOwn(declared, token.name) ? declared[token.name] : undefined;
     if (option === undefined) throw unknownOption(command, token.rawName, declared);
     const values = given.get(token.name) ?? [];

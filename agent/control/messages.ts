@@ -1,5 +1,5 @@
 /**
- * What is said on the control socket (control.md; docs/protocol.md). One JSON object a line. The daemon greets, then answers
+ * What is said on the control socket (control.md of ClearSkies; docs/control.md). One JSON object a line. The daemon greets, then answers
  * each command in order:
  *
  *     < {"service":"ClearSkies Control","software":"Skylark 0.1.0","protocol":1}

@@ -341,8 +341,14 @@ async function revoke(registry: Registry, named: string): Promise<void> {
     const found = club.codes.list().find(wanted);
     if (found !== undefined) return club.codes.revoke(found.id);
   }
+  const unknown = (what: string) =>
+    userError('code.unknown', `there is no such ${what} on this device`, {
+      remedy: "'skylark code --list' shows what there is",
+    });
+  // Codes begin so; anything else was meant as a user name, unless it is a URL.
+  if (!/^SYNC|:/i.test(named.trim())) throw unknown('access code or user name');
   const { id } = accessOfCode(parseAccessCode(named), sha256);
   const club = registry.list().find(({ codes }) => codes.list().some((info) => info.id === id));
-  if (club === undefined) throw userError('code.unknown', 'there is no such access code on this device');
+  if (club === undefined) throw unknown('access code');
   return club.codes.revoke(id);
 }

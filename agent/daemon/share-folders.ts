@@ -62,6 +62,11 @@ export class ShareFolders {
       );
     }
     const other = shares().find((share) => overlaps(share.folder));
+    if (other?.folder === folder) {
+      throw userError('share.exists', `${folder} is the share ${other.name} already`, {
+        remedy: `'skylark code' lets others join it`,
+      });
+    }
     if (other !== undefined) {
       throw userError(
         'share.overlaps',

@@ -160,6 +160,7 @@ test('mistakes are named, with what was probably meant', () => {
 
 test('who asks for help gets it in spite of mistakes', () => {
   assert.equal(parse('--help').help, true);
+  assert.equal(parse('-h').help, true);
   assert.equal(parse('a', 'b', 'c', '--mode', 'x', '--help').help, true);
 });
 

@@ -169,7 +169,7 @@ test('what is no TOML is an error with file and line', () => {
   assert.match(refusal({ settings: ['name'] }), /no equals sign; write --set KEY=VALUE/);
   assert.match(
     refusal({ settings: ['discovery.lan=maybe'] }),
-    /^--set: "maybe" can't be read; it must be true or false/,
+    /^--set discovery\.lan: "maybe" can't be read; it must be true or false/,
   );
   assert.match(
     refusal({ environment: { SKYLARK_DISCOVERY__LAN: 'true\nname = 1' } }),

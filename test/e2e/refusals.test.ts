@@ -24,6 +24,21 @@ test('the folder with the keys is never shared: not itself, nor one in it, nor o
   assert.deepEqual((await agent.status()).shares, []);
 });
 
+test('what is a share already, and codes that are not there, are named as such', async (t) => {
+  const [agent] = await agentsFor(t, { name: 'a' });
+  assert.ok(agent);
+  await agent.run('share', agent.folder('Music'));
+  const again = await agent.command('share', agent.folder('Music'));
+  assert.equal(again.exitCode, 64);
+  assert.match(again.stderr, /^skylark share: .*\/Music is the share Music already; /);
+  const revoked = await agent.command('code', '--revoke', 'bob');
+  assert.equal(revoked.exitCode, 64);
+  assert.match(revoked.stderr, /^skylark code: there is no such access code or user name on this device; /);
+  const misplaced = await agent.command('--json', 'status');
+  assert.equal(misplaced.exitCode, 64);
+  assert.match(misplaced.stderr, /^skylark --json: --json is no command; options follow the command/);
+});
+
 test('a folder that is refused because it is in a share is not made', async (t) => {
   const [agent] = await agentsFor(t, { name: 'a' });
   assert.ok(agent);
