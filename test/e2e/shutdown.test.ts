@@ -40,7 +40,7 @@ describe('an agent that is asked to end', () => {
     const folder = a.folder('Music');
     await mkdir(folder);
     const file = await open(join(folder, 'large'), 'w');
-    await file.truncate(GIB);
+    await file.truncate(GIB / 2);
     await file.close();
     await a.run('share', folder);
     await eventually('it is read', async () => (await a.run('ls', 'Music')).includes('large'));
