@@ -98,6 +98,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       sqlite,
       hashing,
       rescanPeriod: configuration['directory.rescan_period'],
+      reserve: configuration['directory.reserve'],
       clock,
       log,
       onShareEvent: (club, event) => {

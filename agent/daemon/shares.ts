@@ -32,6 +32,8 @@ export interface SharesOptions {
   readonly hashing: Hashing;
   /** Milliseconds. */
   readonly rescanPeriod: number;
+  /** Bytes of a share's file system that stay free; undefined: as the share finds fit. */
+  readonly reserve?: bigint | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onShareEvent: (club: Club, event: ShareEvent) => void;
@@ -156,7 +158,8 @@ export class Shares {
   }
 
   async #openShare(club: Club): Promise<OpenShare> {
-    const { sqlite, hashing, rescanPeriod, clock, log, registry, onShareEvent, onRecords } = this.#options;
+    const { sqlite, hashing, rescanPeriod, reserve, clock, log, registry, onShareEvent, onRecords } =
+      this.#options;
     const scoped = log.child('share', { share: club.name });
     const database = openClubDatabase({
       sqlite,
@@ -189,6 +192,7 @@ export class Shares {
         log: scoped,
         isJoining: club.joined,
         rescanPeriod,
+        reserve,
       });
       share.on((event) => onShareEvent(club, event));
       database.onCommit((changes) => onRecords(club, changes));

@@ -63,6 +63,8 @@ export interface Detector {
    * function is called, nothing of them is noted; by then the index says what is on the disk.
    */
   hold(paths: readonly string[]): () => void;
+  /** What was in the folder when it joined has been listed; always true without joining. */
+  readonly isCaptured: boolean;
   /** What is new from now on is a change. */
   endJoining(): void;
   /** Nothing is examined or noted until `resume`. */
@@ -256,6 +258,10 @@ class FolderDetector implements Detector {
     await this.#scans.close();
     await this.#examination.ended();
     this.#checkSettled();
+  }
+
+  get isCaptured(): boolean {
+    return !this.#isCapturing;
   }
 
   /** While the folder is listed for the first time on joining, what is in it can't be told from what is new. */

@@ -134,6 +134,11 @@ test('a value that does not fit is an error with file, line and what is expected
       'directory.rescan_period = 60',
       'line 1: directory.rescan_period: it must be a time in quotes, such as "90s", "15m" or "24h"',
     ],
+    ['directory.reserve = "1001TB"', 'line 1: directory.reserve: it must be at most 1000TB'],
+    [
+      'directory.reserve = 500',
+      'line 1: directory.reserve: it must be a size in quotes, such as "500MB" or "2GB"',
+    ],
     [
       'directory.rescan_period = 1979-05-27',
       'line 1: directory.rescan_period: it must be a time in quotes, such as "90s", "15m" or "24h"',
