@@ -15,6 +15,7 @@ import { PathHolds } from './holds.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import { type Problem, ProblemList, type ProblemListener } from './problems.ts';
 import type { Recorded, Recorder, RecordStore } from './record-changes.ts';
+import { RefusedWrites } from './refused-writes.ts';
 import { openRootGuard, type RootGuard } from './root-guard.ts';
 import { type ScanResult, scanTree } from './scan.ts';
 import { type ScanDepth, ScanSchedule } from './scan-schedule.ts';
@@ -103,6 +104,7 @@ class FolderDetector implements Detector {
   readonly #sweeper: Sweeper;
   readonly #examination: Examination;
   readonly #scans: ScanSchedule;
+  readonly #writes: RefusedWrites;
   /** Directories in which something changed that has no name. */
   readonly #uncertain = new Set<string>();
   #settleWaiters: (() => void)[] = [];
@@ -121,7 +123,8 @@ class FolderDetector implements Detector {
     const problems = this.#problems;
     const { signal } = this.#controller;
     const recorder: Recorder = { index, records, onDeviation };
-    const shared = { root, index, clock, log, problems, signal };
+    this.#writes = new RefusedWrites({ problems, clock, log });
+    const shared = { root, index, clock, log, problems, signal, writes: this.#writes };
     this.#holds = new PathHolds((path) => this.#examination.hurry(path));
     this.#guard = openRootGuard({ ...shared, onReturn: () => this.#onReturn() });
     this.#watch = openTreeWatch({
@@ -133,9 +136,7 @@ class FolderDetector implements Detector {
       onLost: () => this.#onLost(),
     });
     this.#scans = new ScanSchedule({
-      clock,
-      log,
-      signal,
+      ...shared,
       scan: (path, depth) => this.#scan(path, depth),
       isPaused: () => this.#isPaused,
       checkRoot: () => this.#checkRoot(),
@@ -161,11 +162,9 @@ class FolderDetector implements Detector {
         now: () => clock.now(),
         writable: records.writable,
       }),
+      ...shared,
       recorder,
       holds: this.#holds,
-      problems,
-      clock,
-      log,
       ...(times === undefined ? {} : { times }),
       mayRun: () => !this.#isPaused && !this.#guard.isHeld && !this.#isCapturing && !signal.aborted,
       mayFeed: () => !this.#scans.isRunning,
@@ -252,6 +251,7 @@ class FolderDetector implements Detector {
     this.#controller.abort();
     this.#guard.close();
     this.#sweeper.close();
+    this.#writes.close();
     this.#watch.close();
     this.#examination.close();
     this.#markReady();
@@ -319,16 +319,13 @@ class FolderDetector implements Detector {
       if (isOther) this.#watch.remove(localPath);
       if (isOther) this.#scans.request(finding.path, 'deep');
     }
-    // It was away for a moment, and what happens in it is not told any more.
+    // It was away for a moment, or placed from elsewhere, and what happens in it is not told.
     const isDirectory =
       finding.kind === 'directory' || (finding.kind === 'same' && finding.row.kind === 'directory');
     if (isDirectory && !this.#watch.has(localPath)) this.#scans.request(finding.path, 'deep');
     // What disappeared may have waited to see whether this is it.
     if (finding.kind === 'file' && finding.row !== undefined && finding.row.uuid === undefined)
       this.#sweepIfGone();
-    // A directory that was placed from elsewhere is as the index says, but nobody has watched it yet.
-    if (finding.kind === 'same' && finding.row.kind === 'directory' && !this.#watch.has(localPath))
-      this.#scans.request(finding.path, 'deep');
     if (this.#uncertain.delete(finding.path)) this.#scans.request(finding.path, 'shallow');
   }
 

@@ -87,8 +87,11 @@ export class Partials {
     const partial = await opening.catch(() => undefined);
     if (partial === undefined) return;
     await partial.settled();
-    this.#note(partial);
-    await partial.temporary.close();
+    try {
+      this.#note(partial);
+    } finally {
+      await partial.temporary.close();
+    }
   }
 
   /** Forgets what is there, also under other sizes unless `size` is given. */
@@ -114,8 +117,9 @@ export class Partials {
     this.#forget(sha256, size);
   }
 
+  /** What can't be noted any more (the database's disk is full) is fetched once more. */
   async closeAll(): Promise<void> {
-    await Promise.all([...this.#open.keys()].map((sha256) => this.close(sha256)));
+    await Promise.allSettled([...this.#open.keys()].map((sha256) => this.close(sha256)));
   }
 
   /**

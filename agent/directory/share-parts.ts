@@ -86,7 +86,15 @@ export function makeParts(options: SharePartsOptions): ShareParts {
   const archive = new Archive({ sqlite, club, root, clock, log, room, ...limits });
   const partials = new Partials(sqlite, club, root);
   const refusals = new RefusalStore(sqlite, club, clock);
-  const changes = new DiskChanges({ sqlite, club, archive, clock, hold: options.hold });
+  const changes = new DiskChanges({
+    sqlite,
+    club,
+    archive,
+    clock,
+    signal,
+    onTrouble: (error) => troubles.add(error),
+    hold: options.hold,
+  });
   const local = new LocalContents({ root, index, archive, hashing, log, signal, room });
   const holdings = new ShareHoldings({ root, index, archive, pending, hashing, log, signal, nudge });
   const absences = new Absences({
