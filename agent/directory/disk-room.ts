@@ -55,6 +55,8 @@ export class DiskRoom {
   #spent = 0n;
   /** Bytes that are still to be written of what is under way. */
   readonly #underWay = new Map<string, bigint>();
+  /** Their sum. */
+  #promised = 0n;
   readonly #refused = new Map<string, Refused>();
   #isShort = false;
   #timer: Timer | undefined;
@@ -87,7 +89,7 @@ export class DiskRoom {
   begin(sha256: string, size: bigint): boolean {
     if (this.#underWay.has(sha256)) return true;
     if (!this.#mayTake(sha256, size, undefined)) return false;
-    this.#underWay.set(sha256, size);
+    this.#promise(sha256, size);
     return true;
   }
 
@@ -97,13 +99,16 @@ export class DiskRoom {
     if (left === undefined) return;
     const count = left < BigInt(bytes) ? left : BigInt(bytes);
     this.#underWay.set(sha256, left - count);
+    this.#promised -= count;
     this.#spent += count;
   }
 
   /** They are in their place, or are not coming. Until the next look, the file system may not show which. */
   end(sha256: string): void {
-    this.#spent += this.#underWay.get(sha256) ?? 0n;
+    const left = this.#underWay.get(sha256) ?? 0n;
     this.#underWay.delete(sha256);
+    this.#promised -= left;
+    this.#spent += left;
   }
 
   /**
@@ -117,7 +122,7 @@ export class DiskRoom {
     const id = `copy ${this.#copies}`;
     const until = sha256 === undefined ? this.#options.clock.monotonic() + OTHER_MS : undefined;
     if (!this.#mayTake(sha256 ?? id, size, until)) throw this.#error();
-    this.#underWay.set(id, size);
+    this.#promise(id, size);
     try {
       return await work();
     } finally {
@@ -128,6 +133,11 @@ export class DiskRoom {
   close(): void {
     this.#isClosed = true;
     this.#timer?.cancel();
+  }
+
+  #promise(id: string, size: bigint): void {
+    this.#underWay.set(id, size);
+    this.#promised += size;
   }
 
   async #look(): Promise<void> {
@@ -144,9 +154,7 @@ export class DiskRoom {
   #isRoomFor(size: bigint): boolean {
     // Some file systems don't say how large they are.
     if (this.#space === undefined || this.#space.total === 0n) return true;
-    let available = this.#space.free - this.#spent - this.#reserve;
-    for (const left of this.#underWay.values()) available -= left;
-    return size <= available;
+    return size <= this.#space.free - this.#spent - this.#promised - this.#reserve;
   }
 
   #mayTake(id: string, size: bigint, until: number | undefined): boolean {
