@@ -163,4 +163,11 @@ export type Configuration = {
 export type OptionName = keyof typeof OPTIONS;
 
 /** Environment variables that begin with SKYLARK_ and are no options: the tests' own. */
-export const OTHER_VARIABLES: readonly string[] = ['SKYLARK_BINARY', 'SKYLARK_LONG', 'SKYLARK_REQUIRE_PEERS'];
+export const OTHER_VARIABLES: readonly string[] = [
+  'SKYLARK_BINARY',
+  'SKYLARK_LONG',
+  'SKYLARK_REQUIRE_PEERS',
+  'SKYLARK_SCHEDULES',
+  'SKYLARK_SEED',
+  'SKYLARK_SEEDS',
+];

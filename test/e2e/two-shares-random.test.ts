@@ -210,7 +210,7 @@ async function play(seed: number): Promise<void> {
 
 describe('three members, their owners and accidents', () => {
   const from = Number(process.env.SKYLARK_SEED ?? 1);
-  const count = Number(process.env.SKYLARK_SEEDS ?? 4);
+  const count = Number(process.env.SKYLARK_SEEDS ?? (process.env.SKYLARK_LONG === '1' ? 200 : 4));
   for (let seed = from; seed < from + count; seed++)
     it(`converge and lose nothing (seed ${seed})`, () => play(seed));
 });
