@@ -6,8 +6,8 @@ import { hasTable, type OwnedRows, ownersIn, removeSome } from '../platform/sqli
 /** By our own id of the club. */
 const ROWS: readonly OwnedRows[] = [
   { table: 'directory_pending', key: 'id', owner: 'club' },
-  { table: 'directory_refusal', key: 'club, sha256, peer', owner: 'club' },
-  { table: 'directory_partial', key: 'club, sha256', owner: 'club' },
+  { table: 'directory_refusal', key: 'club, sha256, peer, size', owner: 'club' },
+  { table: 'directory_partial', key: 'club, sha256, size', owner: 'club' },
   { table: 'directory_archive', key: 'id', owner: 'club' },
   { table: 'directory_intent', key: 'id', owner: 'club' },
 ];

@@ -126,7 +126,7 @@ function fill(sqlite: Sqlite, club: string): void {
     sqlite
       .prepare('INSERT INTO directory_pending(club, uuid, kind, rank, size) VALUES(?, ?, 2, 0, 0)')
       .run(club, `u${i}`);
-    sqlite.prepare("INSERT INTO directory_refusal VALUES(?, ?, 'p', 1)").run(club, `s${i}`);
+    sqlite.prepare("INSERT INTO directory_refusal VALUES(?, ?, 'p', 1, 1)").run(club, `s${i}`);
     sqlite
       .prepare("INSERT INTO directory_partial VALUES(?, ?, 1, '[]')")
       .run(club, new Uint8Array([i & 255, i >> 8]));
@@ -185,7 +185,9 @@ test('stopping in the middle of it is quick, and what remains is removed the nex
   first.sqlite.transaction(() => {
     for (let n = 0; n < 10; n++)
       for (let i = 0; i < 1_000; i++)
-        first.sqlite.prepare("INSERT INTO directory_refusal VALUES(?, ?, 'p', 1)").run(gone.id, `${n} ${i}`);
+        first.sqlite
+          .prepare("INSERT INTO directory_refusal VALUES(?, ?, 'p', 1, 1)")
+          .run(gone.id, `${n} ${i}`);
   });
   await first.registry.leave(gone.id);
   await first.stop();
