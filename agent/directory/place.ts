@@ -123,6 +123,11 @@ export class Placer {
     );
   }
 
+  /** Removes folders that have become empty and belong to no record. @throws SkylarkError (environment), as `apply`. */
+  tidy(): Promise<void> {
+    return this.#surroundings.tidy();
+  }
+
   async #enter(uuid: string, supply: Supply | undefined, chain: Chain): Promise<Outcome> {
     for (let other = this.#busy.get(uuid); other !== undefined; other = this.#busy.get(uuid)) {
       const isOver = await this.#within(PATIENCE_MS, other);

@@ -60,6 +60,7 @@ export interface SharePartsOptions {
   readonly hold: (paths: readonly string[]) => () => void;
   readonly nudge: (path: string) => void;
   readonly mayPlace: () => boolean;
+  readonly mayTidy: () => boolean;
   readonly mayFetch: () => boolean;
   readonly countRefused: () => number;
   readonly received: (bytes: number) => void;
@@ -133,6 +134,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     clock,
     log,
     mayPlace: options.mayPlace,
+    mayTidy: options.mayTidy,
     mayFetch: options.mayFetch,
     onTrouble: (error: Error) => troubles.add(error),
     onPlaced: () => troubles.clear(),

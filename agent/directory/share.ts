@@ -116,6 +116,7 @@ export class Share {
       hold: (paths) => this.#detector?.hold(paths) ?? (() => undefined),
       nudge: (path) => this.#detector?.nudge(path),
       mayPlace: () => this.#mayPlace(),
+      mayTidy: () => this.#joining === undefined,
       // What was found at joining may be just what is missing.
       mayFetch: () => this.#mayPlace() && (this.#joining === undefined || this.#joining.isRead),
       countRefused: () => this.#pendingTotals().refused,
