@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { agentsFor, eventually, joinedByBroadcast, type TestAgent } from '../support/agents.ts';
@@ -84,9 +85,50 @@ async function fallApart(
     await eventually('all still have the same', isSame, 180_000);
     owners.assertKept();
   } catch (thrown) {
-    const trees = await Promise.all(folders.map(async (folder) => (await treeOf(folder)).join('\n')));
-    throw new Error(`seed ${seed}:\n${owners.story.join('\n')}\n${trees.join('\n--\n')}`, { cause: thrown });
+    const differences = await differencesOf(agents);
+    throw new Error(`seed ${seed}:\n${owners.story.join('\n')}\n${differences}`, { cause: thrown });
   }
+}
+
+/** What not all have, and what each of them knows of it, for whoever has to find out why. */
+async function differencesOf(agents: readonly TestAgent[]): Promise<string> {
+  const trees = await Promise.all(agents.map((agent) => treeOf(agent.folder('Music'))));
+  const lines = new Set(trees.flat().filter((line) => !trees.every((tree) => tree.includes(line))));
+  const paths = new Set(
+    Array.from(lines, (line) => String(JSON.parse(/^"(?:[^"\\]|\\.)*"/.exec(line)?.[0] ?? '""'))),
+  );
+  const told: string[] = [];
+  for (const [i, agent] of agents.entries()) {
+    const status = await agent.command('status', '--json');
+    told.push(
+      `${agent.name}: ${[...lines].filter((line) => trees[i]?.includes(line)).join('; ')}`,
+      status.stdout,
+    );
+    const database = new DatabaseSync(join(agent.state, 'records.db'), { readOnly: true });
+    for (const path of paths) {
+      const records = database
+        .prepare(
+          'SELECT hex(uuid) AS uuid, deleted, value, hex(seen) AS seen FROM database_record WHERE key = ?',
+        )
+        .all(path);
+      const slash = path.lastIndexOf('/');
+      const rows = database
+        .prepare(
+          'SELECT hex(uuid) AS uuid, ino, found, mark FROM directory_file WHERE parent = ? AND name = ?',
+        )
+        .all(path.slice(0, slash) || '/', path.slice(slash + 1));
+      told.push(JSON.stringify({ path, records, rows }, (_, v) => (typeof v === 'bigint' ? `${v}` : v)));
+    }
+    const pending = database
+      .prepare('SELECT hex(uuid) AS uuid, kind, reason FROM directory_pending LIMIT 20')
+      .all();
+    told.push(
+      JSON.stringify({ pending }, (_, v) => (typeof v === 'bigint' ? `${v}` : v)),
+      agent.log.slice(-3_000),
+    );
+    database.close();
+  }
+  return told.join('\n');
 }
 
 const PEERS = IS_LONG ? 10 : 4;
