@@ -7,6 +7,7 @@ import type { ShareRoot } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { Archive, type ArchiveLimits } from './archive.ts';
 import { DiskChanges } from './changes.ts';
+import { Custody } from './custody.ts';
 import { Fetcher } from './fetch.ts';
 import { type Follower, follow } from './follow.ts';
 import type { Hashing } from './hashing.ts';
@@ -32,6 +33,7 @@ export interface ShareParts {
   readonly follower: Follower;
   readonly obstructions: Obstructions;
   readonly troubles: Troubles;
+  readonly custody: Custody;
 }
 
 export interface SharePartsOptions {
@@ -67,7 +69,9 @@ export function makeParts(options: SharePartsOptions): ShareParts {
   const refusals = new RefusalStore(sqlite, club, clock);
   const changes = new DiskChanges({ sqlite, club, archive, clock, hold: options.hold });
   const local = new LocalContents({ root, index, archive, hashing, log, signal });
+  const custody = new Custody({ ...options, index, pending, archive, changes, local });
   const troubles = new Troubles({
+    damaged: () => custody.damages.problem(),
     pending,
     countRefused: options.countRefused,
     keyOf: (uuid) => database.getByUuid(uuid)?.key,
@@ -126,5 +130,6 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     follower,
     obstructions,
     troubles,
+    custody,
   };
 }

@@ -20,6 +20,8 @@ export function isOfOneFile(code: string | undefined): boolean {
 }
 
 export interface TroublesOptions {
+  /** Files that the disk has damaged. */
+  readonly damaged: () => Problem | undefined;
   readonly pending: PendingStore;
   /** Number of records that can't become files. */
   readonly countRefused: () => number;
@@ -76,8 +78,8 @@ export class Troubles {
   }
 
   get current(): readonly Problem[] {
-    const refused = this.#refusedRecords();
-    return refused === undefined ? this.#list.current : [...this.#list.current, refused];
+    const others = [this.#options.damaged(), this.#refusedRecords()];
+    return [...this.#list.current, ...others.filter((problem) => problem !== undefined)];
   }
 
   #refusedRecords(): Problem | undefined {
