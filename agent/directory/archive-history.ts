@@ -55,7 +55,7 @@ export class ArchiveHistory {
 
   /**
    * The version of the file at `path` with this number; without one, the newest that was not damaged.
-   * @throws SkylarkError (user) `archive.no_version`, `archive.is_folder`.
+   * @throws SkylarkError (user) `archive.no_version`, `archive.is_folder`, `archive.only_damaged`.
    */
   version(path: string, number: bigint | undefined): ArchivedFile {
     const { archive } = this.#options;
@@ -65,7 +65,18 @@ export class ArchiveHistory {
       const other = found === undefined ? '' : `; it is one of ${printable(found.key, 500)}`;
       throw noVersion(`${number} is no version of ${printable(path, 500)} in the archive${other}`);
     }
-    for (const found of archive.history(path)) if (found.reason !== 'damaged') return found;
+    let damaged = 0;
+    for (const found of archive.history(path)) {
+      if (found.reason !== 'damaged') return found;
+      damaged += 1;
+    }
+    if (damaged > 0) {
+      throw userError(
+        'archive.only_damaged',
+        `of ${printable(path, 500)} the archive has only what the disk had damaged`,
+        { remedy: "choose one with --version if that is what you want; 'skylark history' lists them" },
+      );
+    }
     if (this.has(path)) {
       throw userError(
         'archive.is_folder',
