@@ -23,7 +23,7 @@ import { openNetwork } from './daemon/network.ts';
 import { Shares } from './daemon/shares.ts';
 import { storedOptionsFile } from './daemon/stored-options.ts';
 import { openHashing } from './directory/hashing.ts';
-import { hostName, makeFolder } from './platform/folders.ts';
+import { hostName, makeStateFolder } from './platform/folders.ts';
 import { openLock } from './platform/lock.ts';
 import { programVersion } from './platform/program.ts';
 import { openSqlite } from './platform/sqlite.ts';
@@ -71,7 +71,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
   const started = clock.monotonic();
   const version = programVersion();
   // Nobody else's: the control socket and the lock are in it.
-  const folder = await makeFolder(options.stateFolder, 0o700);
+  const folder = await makeStateFolder(options.stateFolder);
 
   scope.own(openLock(`${folder}/lock`));
   const state = scope.own(
@@ -98,6 +98,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       sqlite,
       hashing,
       rescanPeriod: configuration['directory.rescan_period'],
+      reserve: configuration['directory.reserve'],
       clock,
       log,
       onShareEvent: (club, event) => {

@@ -1,8 +1,10 @@
 /** The folder of a share, through the anchored and atomic file access that all of the agent uses. */
 
+import { utf8 } from '../agent/base/bytes.ts';
 import { environmentError, internalError } from '../agent/base/errors.ts';
 import type { FileFacts, ShareRoot, Temporary } from '../agent/platform/files.ts';
 import type { IncomingFile, PlacedFile, ShareFolder } from './share-folder.ts';
+import { crc32c } from './skylink/crc32c.ts';
 
 export interface FolderWriterOptions {
   readonly root: ShareRoot;
@@ -44,6 +46,7 @@ class FolderWriter implements ShareFolder {
   readonly #folder: string;
   readonly #label: string;
   readonly #mode: number;
+  #isTidy = false;
 
   constructor({ root, folder, label, mode = 0o644 }: FolderWriterOptions) {
     this.#root = root;
@@ -72,21 +75,37 @@ class FolderWriter implements ShareFolder {
     }
   }
 
-  async begin(size: number): Promise<IncomingFile> {
+  async begin(size: number, identity?: string): Promise<IncomingFile> {
     if ((await this.#root.freeSpace()) < BigInt(size) + RESERVE) {
       throw environmentError('files.no_space', `there is no room for a file of ${size} bytes`, {
         remedy: 'free some space',
       });
     }
-    // Under one label, so that what a crash left behind is used up by the next file and never piles up.
-    const temporary = await this.#root.openTemporary(this.#label, { resume: true });
+    const mark = identity === undefined ? '' : `-${crc32c(utf8(identity)).toString(16)}-${size}`;
+    const label = this.#label + mark;
+    await this.#tidy(label);
+    const temporary = await this.#root.openTemporary(label, { resume: true });
+    let resumed = identity === undefined ? 0n : temporary.resumedSize;
+    if (resumed > BigInt(size)) resumed = 0n;
     try {
-      await temporary.resize(0n);
+      await temporary.resize(resumed);
     } catch (thrown) {
       await temporary.discard();
       throw thrown;
     }
-    return new Incoming(temporary, (path, mtimeNs, seen) => this.#commit(temporary, path, mtimeNs, seen));
+    return new Incoming(temporary, resumed, (path, mtimeNs, seen) =>
+      this.#commit(temporary, path, mtimeNs, seen),
+    );
+  }
+
+  /** What was left of anything else is of no use any more, so that it never piles up. */
+  async #tidy(label: string): Promise<void> {
+    if (this.#isTidy) return;
+    for (const other of await this.#root.listTemporaries()) {
+      const isOwn = other === this.#label || other.startsWith(`${this.#label}-`);
+      if (isOwn && other !== label) await (await this.#root.openTemporary(other, { resume: true })).discard();
+    }
+    this.#isTidy = true;
   }
 
   async move(from: string, to: string, seen: PlacedFile): Promise<PlacedFile> {
@@ -123,11 +142,26 @@ class FolderWriter implements ShareFolder {
 class Incoming implements IncomingFile {
   readonly #temporary: Temporary;
   readonly commit: IncomingFile['commit'];
-  #length = 0n;
+  readonly resumed: number;
+  #length: bigint;
 
-  constructor(temporary: Temporary, commit: IncomingFile['commit']) {
+  constructor(temporary: Temporary, resumed: bigint, commit: IncomingFile['commit']) {
     this.#temporary = temporary;
     this.commit = commit;
+    this.resumed = Number(resumed);
+    this.#length = resumed;
+  }
+
+  async *stored(): AsyncGenerator<Uint8Array, void> {
+    const end = BigInt(this.resumed);
+    for (let position = 0n; position < end; ) {
+      const left = Number(end - position);
+      const piece = new Uint8Array(Math.min(READ_PIECE, left));
+      const length = await this.#temporary.read(piece, position);
+      if (length === 0) throw environmentError('files.changed', 'an unfinished file has become shorter');
+      yield piece.subarray(0, length);
+      position += BigInt(length);
+    }
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -140,6 +174,14 @@ class Incoming implements IncomingFile {
       await this.#temporary.discard();
     } catch {
       // What can't be removed is used up by the next file.
+    }
+  }
+
+  async keep(): Promise<void> {
+    try {
+      await this.#temporary.close();
+    } catch {
+      // Then it is as a crash would leave it.
     }
   }
 }

@@ -141,9 +141,9 @@ export class Mirror {
     return problems;
   }
 
-  /** Forgets what had half arrived. */
+  /** What has half arrived is kept for the next time. */
   async close(): Promise<void> {
-    await this.#reception.abandon();
+    await this.#reception.close();
   }
 
   async #remember(deviceId: string): Promise<void> {

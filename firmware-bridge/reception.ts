@@ -1,4 +1,4 @@
-/** One file on its way from a device, which goes on where it stopped when the device went away in the middle. */
+/** One file on its way from a device, which goes on where it stopped when the device or the agent went away in the middle. */
 
 import { errorCode } from '../agent/base/errors.ts';
 import { deviceError } from './device-error.ts';
@@ -54,7 +54,7 @@ export class Reception {
     let changes = 0;
     let mismatches = 0;
     for (;;) {
-      const partial = await this.#resume(file);
+      const partial = await this.#resume(device, file);
       const changed = await this.#readRest(device, partial, signal);
       const present = await device.stat(file.key, signal);
       if (present === undefined || !present.complete) {
@@ -87,6 +87,13 @@ export class Reception {
     this.#partial = undefined;
   }
 
+  /** Lets go of what has arrived, so that it can be gone on with after a restart. */
+  async close(): Promise<void> {
+    const partial = this.#partial;
+    this.#partial = undefined;
+    await partial?.incoming.keep();
+  }
+
   /** Forgets what has arrived. */
   async abandon(): Promise<void> {
     const partial = this.#partial;
@@ -94,12 +101,23 @@ export class Reception {
     await partial?.incoming.abort();
   }
 
-  async #resume(file: DeviceFile): Promise<Partial> {
+  async #resume(device: Device, file: DeviceFile): Promise<Partial> {
     if (this.#partial !== undefined && isSameContent(this.#partial.file, file)) return this.#partial;
     await this.abandon();
-    const incoming = await this.#folder.begin(file.size);
-    this.#partial = { file, incoming, offset: 0, digest: 0 };
-    return this.#partial;
+    // What an earlier process has left is worth something only if the device can say whether it is right.
+    const canGoOn =
+      capability(device, 'digest') !== undefined && capability(device, 'read')?.resume !== false;
+    const identity = canGoOn ? `${device.facts.id} ${file.key} ${file.version}` : undefined;
+    const incoming = await this.#folder.begin(file.size, identity);
+    const partial: Partial = { file, incoming, offset: incoming.resumed, digest: 0 };
+    this.#partial = partial;
+    try {
+      for await (const piece of incoming.stored()) partial.digest = crc32c(piece, partial.digest);
+    } catch (thrown) {
+      await this.abandon();
+      throw thrown;
+    }
+    return partial;
   }
 
   /** @returns true if the device says that the file has changed. */
@@ -117,7 +135,8 @@ export class Reception {
       const code = errorCode(thrown);
       if (code === 'device.changed' || code === 'device.not_found') return true;
       // A device that is away comes back and goes on from here; whatever else failed begins anew.
-      if (code !== 'device.lost' && code !== 'device.silent') await this.abandon();
+      const goesOn = code === 'device.lost' || code === 'device.silent' || signal.aborted;
+      if (!goesOn) await this.abandon();
       throw thrown;
     }
   }

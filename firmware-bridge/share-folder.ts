@@ -15,9 +15,11 @@ export interface ShareFolder {
   read(path: string): AsyncIterable<Uint8Array>;
   /**
    * Begins a file of `size` bytes that nobody sees before it is committed. One at a time.
+   * @param identity tells this content from any other: what was kept of it, or left by a crash, is there already. Nothing
+   *   but a checksum of the whole proves that it is right.
    * @throws `files.no_space` when that can't fit.
    */
-  begin(size: number): Promise<IncomingFile>;
+  begin(size: number, identity?: string): Promise<IncomingFile>;
   /** Renames a file that is still as it was seen; replaces nothing. What it is afterwards. @throws `files.changed`, `files.exists`. */
   move(from: string, to: string, seen: PlacedFile): Promise<PlacedFile>;
   /** Removes a file that is still as it was seen. @throws `files.changed`. */
@@ -25,6 +27,10 @@ export interface ShareFolder {
 }
 
 export interface IncomingFile {
+  /** Bytes that were there when it was begun; writing goes on behind them. */
+  readonly resumed: number;
+  /** These bytes. */
+  stored(): AsyncIterable<Uint8Array>;
   write(bytes: Uint8Array): Promise<void>;
   /**
    * Puts it in place, whole and durable. `seen` is what it may replace; undefined: nothing may be there. It is used up
@@ -33,4 +39,6 @@ export interface IncomingFile {
   commit(path: string, mtimeNs: bigint, seen: PlacedFile | undefined): Promise<PlacedFile>;
   /** Forgets it. Never rejects. */
   abort(): Promise<void>;
+  /** Lets go of it, for a later `begin` with the same identity. Never rejects. */
+  keep(): Promise<void>;
 }

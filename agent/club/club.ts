@@ -25,8 +25,17 @@ export interface Club {
   /** Made by another device, which let us in. */
   readonly joined: boolean;
   readonly settings: ReadonlyMap<string, Json>;
-  /** Whom we met in it, the latest first. */
+  /** Whom we met in it lately, the latest first. */
   readonly peers: readonly StoredPeer[];
+}
+
+export interface ClubParts {
+  readonly id: string;
+  readonly state: Section<DeviceState>;
+  readonly keys: ClubKeys;
+  readonly codes: CodeBook;
+  /** The peers that were met in a club, the latest first. */
+  readonly acquaintances: { of(club: string): readonly StoredPeer[] };
 }
 
 /** Reads the club's changing parts from the state, so that there is one truth. */
@@ -36,11 +45,13 @@ export class ClubHandle implements Club {
   readonly signer: ClubSigner;
   readonly codes: CodeBook;
   readonly #state: Section<DeviceState>;
+  readonly #acquaintances: { of(club: string): readonly StoredPeer[] };
   #last: StoredClub;
 
-  constructor(id: string, state: Section<DeviceState>, keys: ClubKeys, codes: CodeBook) {
+  constructor({ id, state, keys, codes, acquaintances }: ClubParts) {
     this.id = id;
     this.#state = state;
+    this.#acquaintances = acquaintances;
     this.keys = keys;
     this.signer = clubSigner(keys);
     this.codes = codes;
@@ -74,7 +85,7 @@ export class ClubHandle implements Club {
     return this.#stored.settings;
   }
   get peers(): readonly StoredPeer[] {
-    return this.#stored.peers;
+    return this.#acquaintances.of(this.id);
   }
 }
 

@@ -6,6 +6,7 @@
 import type { Clock } from '../base/clock.ts';
 import { EXIT, internalError, peerError, userError } from '../base/errors.ts';
 import { Secret } from '../base/log.ts';
+import { BucketTable } from '../discovery/token-bucket.ts';
 import type { Section } from '../platform/state-file.ts';
 import {
   type Access,
@@ -76,7 +77,8 @@ export interface CodeBook {
   liveIds(): readonly string[];
   /**
    * A peer with the code has introduced itself.
-   * @throws SkylarkError (peer) `code.ended`; `code.taken`: another peer, or another connection, is using it.
+   * @throws SkylarkError (peer) `code.ended`; `code.taken`: another peer, or another connection, is using it; `code.busy`: too
+   *   often lately.
    */
   claim(id: string, peer: string): Promise<Claim>;
   /** A peer has shown that it has the club's keys: a code whose acknowledgment was lost on the way is used. */
@@ -100,6 +102,8 @@ const DEFAULT_LIFETIME = 86_400;
 const BINDING_MS = 60_000;
 /** Ended codes are remembered for 30 days after they would have expired, nanoseconds. */
 const REMEMBERED = 30n * 86_400n * 1_000_000_000n;
+/** Uses of one code that are begun with: each is written down, and whoever has the code can begin as often as he likes. */
+const CLAIMS = { burst: 256, perSecond: 1 / 120 };
 const MAX_LIVE = 256;
 const MAX_REMEMBERED = 1_024;
 /** Guesses are limited to 20 an hour, but a code may live for ever. */
@@ -118,6 +122,7 @@ class StoredCodeBook implements CodeBook {
   /** Codes with a connection that may still send or has sent keys. */
   readonly #claimed = new Set<string>();
   readonly #opened: number;
+  readonly #claims = new BucketTable(CLAIMS, MAX_LIVE);
 
   constructor(options: CodeBookOptions) {
     this.#options = options;
@@ -192,6 +197,7 @@ class StoredCodeBook implements CodeBook {
       await this.#change(id, (code) => {
         if (!this.#isLive(code)) throw peerError('code.ended', `the code is ${this.#kind(code)}`);
         if (code.multiUse) {
+          this.#begin(id);
           taken = { level: code.level, single: false };
           return code;
         }
@@ -199,6 +205,7 @@ class StoredCodeBook implements CodeBook {
         if (boundToOther || this.#claimed.has(id)) {
           throw peerError('code.taken', 'another peer is using the code at this moment');
         }
+        this.#begin(id);
         // Inside the update, where nothing comes between looking and taking.
         this.#claimed.add(id);
         this.#boundUntil.set(id, this.#options.clock.monotonic() + BINDING_MS);
@@ -212,6 +219,11 @@ class StoredCodeBook implements CodeBook {
     }
     if (taken === undefined) throw internalError('code.claim', 'a claim was neither granted nor refused');
     return this.#openClaim(id, peer, taken.level, taken.single);
+  }
+
+  #begin(id: string): void {
+    if (this.#claims.take(id, this.#options.clock.monotonic())) return;
+    throw peerError('code.busy', 'the code was begun with too often lately');
   }
 
   #openClaim(id: string, peer: string, level: AccessLevel, single: boolean): Claim {

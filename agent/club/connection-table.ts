@@ -2,6 +2,7 @@
 
 import { type Clock, sleep } from '../base/clock.ts';
 import { peerError, SkylarkError } from '../base/errors.ts';
+import { BucketTable } from '../discovery/token-bucket.ts';
 import type { SecureChannel } from '../secure-channel/channel.ts';
 import type { IncomingMessage, MessageStream } from '../wire/message-stream.ts';
 import { InstanceHistory, judgeDuplicate } from './duplicates.ts';
@@ -69,12 +70,17 @@ const WAIT_MS = 10_000;
  */
 const MAX_SESSIONS = 256;
 
+/** Of one peer that is there twice. It comes again and again, and anybody can make it look so. */
+const REPORTS = { burst: 1, perSecond: 1 / 3_600 };
+const MAX_REPORTED = 1_024;
+
 export class ConnectionTable {
   readonly #clock: Clock;
   readonly #onPeerCloned: (newcomer: Newcomer) => void;
   readonly #entries = new Map<string, Entry>();
   readonly #waiting = new Set<string>();
   readonly #history = new InstanceHistory();
+  readonly #reports = new BucketTable(REPORTS, MAX_REPORTED);
 
   constructor(clock: Clock, onPeerCloned: (newcomer: Newcomer) => void) {
     this.#clock = clock;
@@ -98,8 +104,8 @@ export class ConnectionTable {
       return this.#enter(key, newcomer, first);
     }
     const olderInstance = older.newcomer.introduction.peer.instance;
-    if (this.#history.wasReplaced(key, peer.instance) && peer.instance !== olderInstance) {
-      this.#onPeerCloned(newcomer);
+    if (this.#history.wasReplaced(processKey(newcomer), peer.instance) && peer.instance !== olderInstance) {
+      if (this.#reports.take(key, this.#clock.monotonic())) this.#onPeerCloned(newcomer);
       throw peerError('session.peer_cloned', 'two processes go by the peer ID of this peer');
     }
     switch (judgeDuplicate(candidate(older.newcomer), candidate(newcomer), newcomer.self, peer.id)) {
@@ -141,7 +147,8 @@ export class ConnectionTable {
     const older = this.#entries.get(key);
     if (older !== undefined) {
       const { instance } = older.newcomer.introduction.peer;
-      if (instance !== newcomer.introduction.peer.instance) this.#history.replaced(key, instance);
+      const isAnother = instance !== newcomer.introduction.peer.instance;
+      if (isAnother) this.#history.replaced(processKey(older.newcomer), instance);
       this.#entries.delete(key);
       older.running.session.close(undefined);
     }
@@ -198,6 +205,11 @@ export class ConnectionTable {
 
 function keyOf(club: string, peer: string): string {
   return `${club} ${peer}`;
+}
+
+/** With the level: what happens on read-only connections says nothing about those who may write. */
+function processKey({ club, introduction }: Newcomer): string {
+  return `${keyOf(club, introduction.peer.id)} ${introduction.level}`;
 }
 
 function candidate({ introduction, dialledBy }: Newcomer) {

@@ -62,6 +62,11 @@ const storedClub = object({
   joined: field('joined', flag),
   /** Our peer ID in this club. */
   peer: field('peer', hex(16)),
+  /** New peer IDs that were taken since others went by the old one. */
+  minted: optionalField(
+    'minted',
+    object({ at: field('at', time), count: field('count', integer({ min: 1, max: 1_000_000 })) }),
+  ),
   /** As `core.keys` hands them on. */
   keys: field('keys', coreKeys.schema),
   codes: field('codes', list(storedCode, { max: 4_096 })),

@@ -19,11 +19,12 @@ export type Verdict = 'older' | 'newer' | 'wait';
  * @param peer the other side's.
  */
 export function judgeDuplicate(older: Candidate, newer: Candidate, self: string, peer: string): Verdict {
+  // Before all else: who may only read must not end the connection of one who may write by taking its name.
+  if (older.level !== newer.level) return newer.level === 'read_write' ? 'newer' : 'older';
   // The peer was restarted: nobody is behind the older one any more.
   if (older.instance !== undefined && newer.instance !== undefined && older.instance !== newer.instance) {
     return 'newer';
   }
-  if (older.level !== newer.level) return newer.level === 'read_write' ? 'newer' : 'older';
   if (older.dialledBy !== newer.dialledBy) {
     const lowerSide = self < peer ? 'us' : 'them';
     return newer.dialledBy === lowerSide ? 'newer' : 'older';

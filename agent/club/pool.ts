@@ -8,6 +8,7 @@ import { asError, EXIT, environmentError, errorCode, type SkylarkError, userErro
 import type { Secret } from '../base/log.ts';
 import type { ByteStream } from '../base/stream.ts';
 import type { AcceptOptions, ConnectOptions, SecureChannel } from '../secure-channel/channel.ts';
+import { noteWhile } from './acquaintances.ts';
 import { Attempt } from './attempt.ts';
 import type { Club } from './club.ts';
 import { type ConnectionStatus, ConnectionTable } from './connection-table.ts';
@@ -251,8 +252,10 @@ class ConnectionPool implements Pool {
       this.#opened(running, club, target?.kind === 'member', dialledBy);
       return { club, peer: running.session.peer, ended: running.ended };
     } catch (thrown) {
-      const club = target !== undefined && target.kind !== 'join' ? target.club : undefined;
-      if (club !== undefined && errorCode(thrown) === 'session.cloned') this.#onCloned(club);
+      if (target?.kind === 'member' && errorCode(thrown) === 'session.cloned') {
+        // A copy of us has the keys that we have: with less, it is somebody else who takes our name.
+        if (target.level === target.club.level) this.#onCloned(target.club);
+      }
       throw thrown;
     }
   }
@@ -264,31 +267,32 @@ class ConnectionPool implements Pool {
     this.#tell({ kind: 'connected', club, peer });
     const { registry } = this.#options;
     const address = dialledBy === 'us' ? peer.address : undefined;
-    const noted = async () => {
-      await registry.remember(club.id, { id: peer.id, name: peer.name, software: peer.software, address });
-      // Whoever comes with a key has the keys that were once sent to it.
-      if (byKey) await club.codes.sawMember(peer.id);
-    };
-    this.#track(
-      noted().catch((thrown: unknown) => {
+    const { id, name, software } = peer;
+    const note = async () => {
+      try {
+        if (registry.get(club.id) === undefined) return;
+        await registry.remember(club.id, { id, name, software, address });
+        // Whoever comes with a key has the keys that were once sent to it.
+        if (byKey) await club.codes.sawMember(id);
+      } catch (thrown) {
         session.log.warn('the peer could not be written down', { error: asError(thrown) });
-      }),
-    );
+      }
+    };
+    this.#track(noteWhile(ended, this.#options.clock, note));
     this.#track(ended.then(() => this.#tell({ kind: 'disconnected', club, peer })));
   }
 
   #onCloned(club: Club): void {
-    const peer = club.peer;
-    this.#track(
-      this.#options.registry.mintPeer(club.id).then(
-        () => this.#tell({ kind: 'cloned', club, peer, whose: 'ours' }),
-        (thrown: unknown) =>
-          this.#options.log.error('no new peer ID could be taken', {
-            share: club.name,
-            error: asError(thrown),
-          }),
-      ),
-    );
+    const { registry, log } = this.#options;
+    const { peer } = club;
+    const minted = async () => {
+      try {
+        if (await registry.mintPeer(club.id)) this.#tell({ kind: 'cloned', club, peer, whose: 'ours' });
+      } catch (thrown) {
+        log.error('no new peer ID could be taken', { share: club.name, error: asError(thrown) });
+      }
+    };
+    this.#track(minted());
   }
 
   #target(id: string): Target | undefined {

@@ -2,22 +2,16 @@
 
 import { fromHex } from '../base/bytes.ts';
 import type { Clock, Timer } from '../base/clock.ts';
-import { asError, environmentError, userError } from '../base/errors.ts';
+import { asError, EXIT, environmentError, userError } from '../base/errors.ts';
 import type { Json } from '../base/json.ts';
 import { type Logger, Secret } from '../base/log.ts';
 import type { Rsa } from '../crypto/rsa.ts';
 import type { Section } from '../platform/state-file.ts';
 import type { Sha256 } from './access-code.ts';
+import { Acquaintances, type MetPeer } from './acquaintances.ts';
 import { type Club, ClubHandle, changeClub, storedClub, unknownClub } from './club.ts';
 import { openCodeBook } from './code-book.ts';
-import {
-  type DeviceState,
-  MAX_ADDRESSES,
-  MAX_CLUBS,
-  MAX_PEERS,
-  type StoredClub,
-  type StoredPeer,
-} from './device-state.ts';
+import { type DeviceState, MAX_CLUBS, type StoredClub } from './device-state.ts';
 import {
   type ClubKeys,
   generateClubKeys,
@@ -26,6 +20,7 @@ import {
   keysFor,
   readClubKeys,
 } from './keys.ts';
+import { mintAgain } from './minting.ts';
 import { randomId } from './random.ts';
 import type { AccessLevel } from './session.ts';
 import { hasEnded } from './stored-code.ts';
@@ -57,14 +52,6 @@ export interface ShareFolder {
   readonly settings?: ReadonlyMap<string, Json>;
 }
 
-export interface MetPeer {
-  readonly id: string;
-  readonly name?: string | undefined;
-  readonly software: string;
-  /** `HOST:PORT`, if we dialled it. */
-  readonly address?: string | undefined;
-}
-
 export type ClubChange = Partial<Pick<StoredClub, 'name' | 'folder' | 'paused' | 'settings'>>;
 
 export interface Registry {
@@ -84,17 +71,19 @@ export interface Registry {
   leave(id: string): Promise<void>;
   configure(id: string, change: ClubChange): Promise<void>;
   /**
-   * Takes a new peer ID in a club, since a copy of us goes by the old one. Not more than once an hour.
+   * Takes a new peer ID in a club, since a copy of us goes by the old one. The first time at once, then ever more seldom
+   * (minting.ts), restarts or not.
    * @returns whether a new one was taken.
    */
   mintPeer(id: string): Promise<boolean>;
-  /** Keeps in mind who was met and, for peers that we dialled, where. Written down seldom. */
+  /** Keeps in mind who was met and, for peers that we dialled, where. Written down seldom (acquaintances.ts). */
   remember(id: string, peer: MetPeer): Promise<void>;
   /** Undefined for unknown IDs, codes that have ended, and paused clubs. */
   resolve(id: string): Resolved | undefined;
   /** Listeners must not throw. @returns how to stop. */
   onChange(listener: (change: RegistryChange) => void): () => void;
-  close(): void;
+  /** Resolves when what was to be written later is written. */
+  close(): Promise<void>;
 }
 
 export interface RegistryOptions {
@@ -105,9 +94,6 @@ export interface RegistryOptions {
   readonly log: Logger;
 }
 
-/** Flash wears: that a peer is still there is written down twice a day. Nanoseconds. */
-const SEEN_AGAIN = 43_200n * 1_000_000_000n;
-const MINT_PAUSE_MS = 3_600_000;
 const SWEEP_MIN_MS = 1_000;
 const SWEEP_MAX_MS = 3_600_000;
 
@@ -121,6 +107,7 @@ export async function openRegistry(options: RegistryOptions): Promise<Registry> 
       throw environmentError('club.keys_damaged', `the stored keys of the share ${name} are damaged`, {
         cause,
         remedy: 'put back a copy of the state file, or join again with a new access code',
+        exitCode: EXIT.configuration,
       });
     }
   }
@@ -134,12 +121,17 @@ class StoredRegistry implements Registry {
   /** Key ID to club and level. */
   readonly #keyIds = new Map<string, { readonly club: ClubHandle; readonly level: AccessLevel }>();
   readonly #listeners = new Set<(change: RegistryChange) => void>();
+  /** When a new peer ID was taken, by the monotonic clock. */
   readonly #minted = new Map<string, number>();
+  readonly #opened: number;
+  readonly #acquaintances: Acquaintances;
   #sweepTimer: Timer | undefined;
   #closed = false;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
+    this.#opened = options.clock.monotonic();
+    this.#acquaintances = new Acquaintances(options);
   }
 
   get deviceId(): string {
@@ -214,7 +206,7 @@ class StoredRegistry implements Registry {
         return resolved !== undefined && resolved.club.id !== id;
       },
     });
-    const club = new ClubHandle(id, state, keys, codes);
+    const club = new ClubHandle({ id, state, keys, codes, acquaintances: this.#acquaintances });
     this.#clubs.set(id, club);
     for (const [level, { id: keyId }] of heldLevels(keys)) this.#keyIds.set(keyId, { club, level });
     return club;
@@ -249,6 +241,7 @@ class StoredRegistry implements Registry {
       clubs: state.clubs.filter((each) => each.id !== id),
     }));
     this.#clubs.delete(id);
+    this.#acquaintances.forget(id);
     for (const { id: keyId } of heldLevels(club.keys).values()) this.#keyIds.delete(keyId);
     this.#tell({ kind: 'left', club });
   }
@@ -262,11 +255,17 @@ class StoredRegistry implements Registry {
   async mintPeer(id: string): Promise<boolean> {
     const club = this.#clubs.get(id);
     if (club === undefined) throw unknownClub();
-    const now = this.#options.clock.monotonic();
-    // Whoever has the club's keys can make us believe in a copy; that must not cost us a new ID each time.
-    if (now < (this.#minted.get(id) ?? Number.NEGATIVE_INFINITY) + MINT_PAUSE_MS) return false;
-    this.#minted.set(id, now);
-    await changeClub(this.#options.state, id, (stored) => ({ ...stored, peer: randomId() }));
+    const { clock, state } = this.#options;
+    let isTaken = false;
+    await changeClub(state, id, (stored) => {
+      const ran = clock.monotonic() - (this.#minted.get(id) ?? this.#opened);
+      const minted = mintAgain(stored.minted, clock.now(), ran);
+      if (minted === undefined) return stored;
+      this.#minted.set(id, clock.monotonic());
+      isTaken = true;
+      return { ...stored, peer: randomId(), minted };
+    });
+    if (!isTaken) return false;
     this.#options.log.warn('a copy of this device is about: it goes by a new peer ID from now on', {
       share: club.name,
     });
@@ -275,23 +274,7 @@ class StoredRegistry implements Registry {
   }
 
   async remember(id: string, peer: MetPeer): Promise<void> {
-    const now = this.#options.clock.now();
-    await changeClub(this.#options.state, id, (club) => {
-      const known = club.peers.find((each) => each.id === peer.id);
-      const others = known?.addresses.filter((address) => address !== peer.address) ?? [];
-      const addresses =
-        peer.address === undefined ? others : [peer.address, ...others].slice(0, MAX_ADDRESSES);
-      const met: StoredPeer = {
-        id: peer.id,
-        name: peer.name,
-        software: peer.software,
-        addresses,
-        lastSeen: now,
-      };
-      if (known !== undefined && isOldNews(known, met)) return club;
-      const rest = club.peers.filter((each) => each.id !== peer.id);
-      return { ...club, peers: [met, ...rest].slice(0, MAX_PEERS) };
-    });
+    await this.#acquaintances.met(id, peer);
   }
 
   resolve(id: string): Resolved | undefined {
@@ -317,18 +300,20 @@ class StoredRegistry implements Registry {
     return () => this.#listeners.delete(listener);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#closed = true;
     this.#sweepTimer?.cancel();
     this.#listeners.clear();
+    await this.#acquaintances.close();
   }
 
   #tell(change: RegistryChange): void {
     for (const listener of this.#listeners) listener(change);
   }
 
-  /** Ages all codes, and comes again when the next one is due. */
+  /** Ages all codes and acquaintances, and comes again when the next one is due. */
   async sweep(): Promise<void> {
+    this.#acquaintances.sweep();
     let due = SWEEP_MAX_MS;
     for (const club of this.#clubs.values()) due = Math.min(due, await club.codes.sweep());
     this.#scheduleSweep(due);
@@ -348,16 +333,4 @@ class StoredRegistry implements Registry {
 
 function unendedIds(codes: StoredClub['codes']): string {
   return codes.flatMap((code) => (hasEnded(code) ? [] : [code.id])).join();
-}
-
-function isOldNews(known: StoredPeer, met: StoredPeer): boolean {
-  const age = met.lastSeen - known.lastSeen;
-  return (
-    age >= 0n &&
-    age < SEEN_AGAIN &&
-    known.name === met.name &&
-    known.software === met.software &&
-    known.addresses.length === met.addresses.length &&
-    known.addresses.every((address, i) => address === met.addresses[i])
-  );
 }

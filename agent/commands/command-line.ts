@@ -40,6 +40,10 @@ export function parseCommandLine(command: Command, typed: readonly string[]): Co
   for (const token of tokensOf(typed, declared)) {
     if (token.kind === 'positional') positionals.push(token.value);
     if (token.kind !== 'option') continue;
+    if (token.rawName === '-h') {
+      given.set('help', []);
+      continue;
+    }
     const option = Object.hasOwn(declared, token.name) ? declared[token.name] : undefined;
     if (option === undefined) throw unknownOption(command, token.rawName, declared);
     const values = given.get(token.name) ?? [];
@@ -51,11 +55,16 @@ export function parseCommandLine(command: Command, typed: readonly string[]): Co
   return {
     arguments: help ? {} : matchArguments(command, positionals),
     options: help ? {} : parseOptions(command.options, given),
-    state: given.get('state')?.at(-1),
+    state: help ? undefined : stateFolder(given.get('state')),
     verbose: given.has('verbose'),
     json: given.has('json'),
     help,
   };
+}
+
+function stateFolder(given: readonly string[] | undefined): string | undefined {
+  const typed = given?.at(-1);
+  return typed === undefined ? undefined : parsed('--state', typed, COMMON_OPTIONS.state.parse);
 }
 
 interface OptionToken {
@@ -99,10 +108,11 @@ function matchArguments(command: Command, positionals: readonly string[]): Comma
       seeHelp(command),
     );
   return Object.fromEntries(
-    declared.map(([name, { placeholder, required }], index) => {
-      if (required && positionals[index] === undefined)
+    declared.map(([name, { placeholder, required, parse }], index) => {
+      const typed = positionals[index];
+      if (required && typed === undefined)
         throw userError('usage.missing_argument', `${placeholder} is missing`, seeHelp(command));
-      return [name, positionals[index]];
+      return [name, typed === undefined ? undefined : parsed(placeholder, typed, parse)];
     }),
   );
 }
@@ -115,20 +125,23 @@ function parseOptions(
     Object.entries(declared).map(([name, option]) => {
       const typed = given.get(name) ?? [];
       if (option.kind === 'flag') return [name, typed.length > 0];
-      const parse = (one: string) => {
-        try {
-          return option.parse(one);
-        } catch (cause) {
-          throw userError('usage.bad_value', `--${name} is ${quoted(one)}, but ${describeError(cause)}`, {
-            cause,
-          });
-        }
-      };
+      const parse = (one: string) => parsed(`--${name}`, one, option.parse);
       if (option.kind === 'many') return [name, typed.map(parse)];
       const last = typed.at(-1) ?? option.default;
       return [name, last === undefined ? undefined : parse(last)];
     }),
   );
+}
+
+/** What `parse` makes of it, or an error in the words of the command line. */
+function parsed<T>(shown: string, typed: string, parse: (typed: string) => T): T {
+  try {
+    return parse(typed);
+  } catch (cause) {
+    throw userError('usage.bad_value', `${shown} is ${quoted(typed)}, but ${describeError(cause)}`, {
+      cause,
+    });
+  }
 }
 
 function unknownOption(command: Command, rawName: string, declared: Options) {

@@ -34,6 +34,8 @@ export interface Argument {
   readonly placeholder: string;
   readonly text: string;
   readonly required: boolean;
+  /** What `run` gets for what was typed. @throws SkylarkError (user) that says what is expected. */
+  readonly parse: (typed: string) => string;
 }
 
 export type Options = Readonly<Record<string, FlagOption | ValueOption<unknown>>>;
@@ -106,12 +108,12 @@ export function command<const A extends Arguments, const O extends Options>(
   return declared as unknown as Command;
 }
 
-export function argument(placeholder: string, text: string) {
-  return { placeholder, text, required: true } as const;
+export function argument(placeholder: string, text: string, parse = parseText()) {
+  return { placeholder, text, required: true, parse } as const;
 }
 
-export function optionalArgument(placeholder: string, text: string) {
-  return { placeholder, text, required: false } as const;
+export function optionalArgument(placeholder: string, text: string, parse = parseText()) {
+  return { placeholder, text, required: false, parse } as const;
 }
 
 export function flag(text: string): FlagOption {
@@ -140,13 +142,31 @@ export function value<T, const D extends string | undefined = undefined>(
 
 export function text<const D extends string | undefined = undefined>(
   texts: ValueTexts<D>,
+  parse = parseText(),
 ): OneValue<string, D> {
-  return value(texts, (typed) => typed);
+  return value(texts, parse);
 }
 
 /** An option that may be given several times. */
-export function texts(declared: { readonly placeholder: string; readonly text: string }) {
-  return { kind: 'many', ...declared, default: undefined, parse: (typed: string) => typed } as const;
+export function texts(
+  declared: { readonly placeholder: string; readonly text: string },
+  parse = parseText(),
+): ValueOption<string> & { readonly kind: 'many' } {
+  return { kind: 'many', ...declared, default: undefined, parse };
+}
+
+/** Longest path on the control socket, in UTF-16 code units. */
+const LONGEST = 16_384;
+
+/** What nearly every value is: anything but nothing. */
+export function parseText(longest = LONGEST): (typed: string) => string {
+  return (typed) => {
+    if (typed === '') throw userError('usage.empty', 'it must not be empty');
+    if (typed.length > longest)
+      throw userError('usage.too_long', `it must not be longer than ${longest} characters`);
+    if (!typed.isWellFormed()) throw userError('usage.not_unicode', 'it must be valid Unicode');
+    return typed;
+  };
 }
 
 export function choice<const C extends readonly string[], const D extends C[number] | undefined = undefined>(

@@ -1,10 +1,29 @@
-import { resolve } from 'node:path';
 import { parseEndpoint } from '../base/endpoint.ts';
 import { userError } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
+import { parseAccessCode } from '../club/access-code.ts';
 import { COMMANDS } from '../control/messages.ts';
-import { readSecret } from '../platform/secret-prompt.ts';
-import { argument, command, count, text, texts } from './command.ts';
+import { argument, command, count, parseText, texts } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
+import { folderArgument, readPassword, shareNameOption, usernameOption } from './share-arguments.ts';
+
+/** Longest code or URL on the control socket. */
+const LONGEST_CODE = 1_024;
+
+function parsePeer(typed: string): string {
+  try {
+    parseEndpoint(typed);
+    return typed;
+  } catch (cause) {
+    throw userError(
+      'usage.not_an_endpoint',
+      'it must be HOST:PORT, as in 192.168.1.7:49221 or [fd00::7]:49221',
+      {
+        cause,
+      },
+    );
+  }
+}
 
 export default command({
   name: 'join',
@@ -12,16 +31,20 @@ export default command({
   description:
     'Ends when the keys of the share are stored; the files follow in the background. Nothing that is in the folder is lost: files that the share has are used, others go to the archive inside the folder.',
   arguments: {
-    code: argument('CODE-OR-URL', 'the access code, as it was given; or a user name with --username'),
-    dir: argument('DIR', 'the folder for the files; made if it is missing'),
+    code: argument(
+      'CODE-OR-URL',
+      'the access code or its URL, as it was given; - with --username',
+      parseText(LONGEST_CODE),
+    ),
+    dir: folderArgument('the folder for the files; made if it is missing'),
   },
   options: {
-    name: text({ placeholder: 'NAME', text: "what the share is called here; by default the folder's name" }),
-    peer: texts({
-      placeholder: 'HOST:PORT',
-      text: 'where a member can be reached, besides those found in the network',
-    }),
-    username: text({ placeholder: 'NAME', text: 'join by user name and password: give - as the code' }),
+    name: shareNameOption(),
+    peer: texts(
+      { placeholder: 'HOST:PORT', text: 'where a member can be reached, besides those found in the network' },
+      parsePeer,
+    ),
+    username: usernameOption('join by user name and password: give - as the code'),
     timeout: count(
       { min: 1, max: 86_400 },
       { placeholder: 'SECONDS', text: 'how long to look for somebody who knows the code', default: '60' },
@@ -34,16 +57,21 @@ export default command({
   ],
   async run(context) {
     const { arguments: given, options, out, json, signal } = context;
-    if ((options.username === undefined) === (given.code === '-')) {
-      throw userError('usage.code', 'either a code, or - and --username, must be given');
-    }
-    for (const peer of options.peer) parseEndpoint(peer);
     const { username } = options;
-    const password = username === undefined ? undefined : await readSecret('password: ', signal);
+    if (username === undefined && given.code === '-')
+      throw userError('usage.code', '- stands for a user name, but --username is missing', {
+        remedy: "write 'skylark join - DIR --username NAME', or give an access code",
+      });
+    if (username !== undefined && given.code !== '-')
+      throw userError('usage.code', 'an access code and --username exclude each other', {
+        remedy: 'give - in place of the code to join by user name and password',
+      });
+    if (username === undefined) parseAccessCode(given.code);
+    const password = username === undefined ? undefined : await readPassword('password: ', signal);
     const { id, name, path, mode } = await withDaemon(context, (client) =>
       client.request(COMMANDS.join, {
         ...(username === undefined ? { code: given.code } : { username, password }),
-        path: resolve(given.dir),
+        path: given.dir,
         name: options.name,
         peers: options.peer,
         timeoutS: options.timeout,
@@ -51,7 +79,7 @@ export default command({
     );
     if (json) return out.line(JSON.stringify({ id, name, path, mode }));
     return out.line(
-      `joined ${name}: its files will be in ${path}${mode === 'read_only' ? ' (read-only)' : ''}`,
+      `joined ${printable(name)}: its files will be in ${printable(path, 4_096)}${mode === 'read_only' ? ' (read-only)' : ''}`,
     );
   },
 });

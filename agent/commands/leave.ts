@@ -1,12 +1,14 @@
+import { printable } from '../base/printable.ts';
 import { COMMANDS } from '../control/messages.ts';
-import { argument, command } from './command.ts';
+import { command } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
+import { shareArgument } from './share-arguments.ts';
 
 export default command({
   name: 'leave',
   summary: 'stop syncing a share; its files stay',
   description: 'The keys are forgotten: to come back, a new access code from another member is needed.',
-  arguments: { share: argument('SHARE', 'name or folder of the share') },
+  arguments: { share: shareArgument() },
   options: {},
   json: true,
   examples: [['skylark leave Music', 'leave the share Music']],
@@ -17,6 +19,6 @@ export default command({
       json,
     } = context;
     await withDaemon(context, (client) => client.request(COMMANDS.removeShare, { share }));
-    await out.line(json ? '{}' : `left ${share}; its files stay where they are`);
+    await out.line(json ? '{}' : `left ${printable(share)}; its files stay where they are`);
   },
 });

@@ -1,14 +1,15 @@
 import { printable } from '../base/printable.ts';
 import { COMMANDS, type ListedFile } from '../control/messages.ts';
-import { argument, command, flag, optionalArgument } from './command.ts';
+import { command, flag, optionalArgument } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
 import { readableBytes, table } from './presentation.ts';
+import { shareArgument } from './share-arguments.ts';
 
 export default command({
   name: 'ls',
   summary: 'list what is in a share, also what is not here yet',
   arguments: {
-    share: argument('SHARE', 'name or folder of the share'),
+    share: shareArgument(),
     path: optionalArgument('PATH', 'a folder or file in the share; by default the share itself'),
   },
   options: { recursive: flag('also what lies in folders below') },

@@ -56,6 +56,10 @@ export async function runCommand(typed: readonly string[], surroundings: Surroun
 export async function loadCommand(commands: CommandTable, name: string): Promise<Command> {
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (load !== undefined) return load();
+  if (name.startsWith('-'))
+    throw userError('usage.unknown_command', `${printable(name, 100)} is no command`, {
+      remedy: "options follow the command, as in 'skylark status --json'; 'skylark help' lists the commands",
+    });
   const meant = nearestName(name, Object.keys(commands));
   throw userError('usage.unknown_command', `there is no command "${printable(name, 100)}"`, {
     remedy: meant === undefined ? "'skylark help' lists them" : `did you mean 'skylark ${meant}'?`,

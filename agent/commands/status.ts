@@ -70,6 +70,14 @@ function describe(status: Status, now: number): string {
 
 function describeShare(share: ShareStatus, status: Status, now: number): string[] {
   const { name, path, mode, paused, files, bytes, pendingFiles, pendingBytes, synced, lastSync } = share;
+  const { putRightFiles } = share;
+  // What lies beside the share is told as a problem.
+  const undone =
+    putRightFiles === 0
+      ? []
+      : [
+          `  ${counted(putRightFiles, 'edit')} undone, since the share is read-only here; kept in ${printable(path)}/.clearskies/archive`,
+        ];
   const access = mode === 'read_only' ? ', read-only' : '';
   const state = paused
     ? 'paused'
@@ -93,6 +101,7 @@ function describeShare(share: ShareStatus, status: Status, now: number): string[
   return [
     `${printable(name)} in ${printable(path)}${access}`,
     `  ${counted(files, 'file')}, ${readableBytes(bytes)}, ${state}; ${last}`,
+    ...undone,
     ...members,
   ];
 }

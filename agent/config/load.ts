@@ -99,7 +99,9 @@ function readTable(
 function readSetting(source: string, name: string, typed: string, values: Map<string, unknown>): void {
   const option = DECLARED.get(name);
   if (option === undefined) throw unknownOption(source, name);
-  const value = option.isPlainText ? typed : readTomlValue(source, typed, option.type);
+  // Of several --set, the one that is wrong.
+  const place = source === '--set' ? `--set ${name}` : source;
+  const value = option.isPlainText ? typed : readTomlValue(place, typed, option.type);
   values.set(
     name,
     decode(option, name, value, () => source),

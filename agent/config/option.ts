@@ -3,6 +3,7 @@
 import { formatDuration, parseDuration } from '../base/duration.ts';
 import { type Endpoint, parseEndpoint } from '../base/endpoint.ts';
 import { SkylarkError } from '../base/errors.ts';
+import { formatSize, parseSize } from '../base/size.ts';
 
 /** A value as TOML has it. */
 export type Plain = string | number | bigint | boolean | readonly Plain[] | PlainTable | object;
@@ -141,6 +142,21 @@ export function duration(
   };
   const declared = option(texts, `time ${range}`, decode, true);
   return { ...declared, defaultText: JSON.stringify(formatDuration(texts.default)) };
+}
+
+/** An amount of storage; bytes for the program. */
+export function size(
+  limits: { readonly max: bigint },
+  texts: Omit<Texts<bigint>, 'default'> & Optional,
+): Option<bigint | undefined> {
+  const range = `at most ${formatSize(limits.max)}`;
+  const decode = (value: Plain) => {
+    if (typeof value !== 'string') throw new Unfit('it must be a size in quotes, such as "500MB" or "2GB"');
+    const bytes = explained(() => parseSize(value));
+    if (bytes <= limits.max) return bytes;
+    throw new Unfit(`it must be ${range}`);
+  };
+  return option<bigint | undefined>(texts, `size ${range}`, decode, true);
 }
 
 /** Where to listen. */

@@ -12,6 +12,7 @@ import {
   list,
   type Option,
   required,
+  size,
   tables,
   text,
   Unfit,
@@ -61,6 +62,16 @@ export const OPTIONS = {
       text: 'How often a share is read through for changes that watching it has missed.',
       default: 60 * MINUTE,
       example: '"6h"',
+    },
+  ),
+
+  'directory.reserve': size(
+    { max: 1_000_000_000_000_000n },
+    {
+      text: 'How much of the file system of a share stays free: contents that would take more wait until there is room.',
+      default: undefined,
+      otherwise: '1 % of the file system, at least 64 MiB, but not more than a tenth of it',
+      example: '"500MB"',
     },
   ),
 
@@ -152,4 +163,11 @@ export type Configuration = {
 export type OptionName = keyof typeof OPTIONS;
 
 /** Environment variables that begin with SKYLARK_ and are no options: the tests' own. */
-export const OTHER_VARIABLES: readonly string[] = ['SKYLARK_BINARY', 'SKYLARK_LONG', 'SKYLARK_REQUIRE_PEERS'];
+export const OTHER_VARIABLES: readonly string[] = [
+  'SKYLARK_BINARY',
+  'SKYLARK_LONG',
+  'SKYLARK_REQUIRE_PEERS',
+  'SKYLARK_SCHEDULES',
+  'SKYLARK_SEED',
+  'SKYLARK_SEEDS',
+];

@@ -55,7 +55,7 @@ export async function connectControl(path: string, signal?: AbortSignal): Promis
   const stream = await connectUnix(path, { signal }).catch((thrown: unknown) => {
     if (!(thrown instanceof SkylarkError && thrown.code === 'net.refused')) throw thrown;
     throw environmentError('control.not_running', 'the daemon is not running', {
-      remedy: "start it with 'skylark run'",
+      remedy: "start it with 'skylark run', or name its state folder with --state",
       exitCode: EXIT.daemonNotRunning,
       cause: thrown,
     });

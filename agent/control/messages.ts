@@ -1,5 +1,5 @@
 /**
- * What is said on the control socket (control.md; docs/protocol.md). One JSON object a line. The daemon greets, then answers
+ * What is said on the control socket (control.md of ClearSkies; docs/control.md). One JSON object a line. The daemon greets, then answers
  * each command in order:
  *
  *     < {"service":"ClearSkies Control","software":"Skylark 0.1.0","protocol":1}
@@ -86,6 +86,8 @@ const listedCode = object({
   id: field('id', text({ max: 64 })),
   /** ID of its share. */
   share: field('share', name),
+  /** What the share is called here. */
+  shareName: field('share_name', name),
   /** Null once it has ended, and for a username and password. */
   code: field('code', nullable(text({ max: 64 }))),
   url: field('url', nullable(text({ max: 256 }))),

@@ -57,6 +57,10 @@ export const shareStatus = object({
   pendingBytes: field('pending_bytes', count),
   /** Nothing is pending, and what is in the folder is recorded. */
   synced: field('synced', flag),
+  /** Where the share may only be read: files in the folder that are not in the share, since they may not be added here. */
+  besideFiles: field('beside_files', count),
+  /** And edited files that made room for what the share has: the archive keeps them for a while. */
+  putRightFiles: field('put_right_files', count),
   /** Members that have everything that we have. */
   safeOn: field(
     'safe_on',

@@ -7,7 +7,13 @@ import { EXIT, environmentError, userError } from '../base/errors.ts';
 import { canonicalJson, type Json } from '../base/json.ts';
 import { type Logger, Secret } from '../base/log.ts';
 import { formatTimestamp } from '../base/timestamp.ts';
-import { accessCodeUrl, accessOfCode, accessOfCredentials, parseAccessCode } from '../club/access-code.ts';
+import {
+  type Access,
+  accessCodeUrl,
+  accessOfCode,
+  accessOfCredentials,
+  parseAccessCode,
+} from '../club/access-code.ts';
 import type { Club } from '../club/club.ts';
 import type { CodeInfo } from '../club/code-book.ts';
 import type { DeviceState } from '../club/device-state.ts';
@@ -21,11 +27,11 @@ import type { ListedCode, Requests } from '../control/messages.ts';
 import type { ControlledAgent } from '../control/server.ts';
 import type { AccessMode } from '../control/status.ts';
 import { sha256 } from '../crypto/hash.ts';
-import { makeFolder } from '../platform/folders.ts';
 import type { Section } from '../platform/state-file.ts';
 import { fileRequests } from './file-requests.ts';
 import { listFiles } from './listing.ts';
 import { GIVEN_ADDRESSES, type Network } from './network.ts';
+import { ShareFolders } from './share-folders.ts';
 import type { OpenShare, Shares } from './shares.ts';
 import { deviceStatus, type StatusSources, shareStatus, statusDocument } from './status-document.ts';
 import { configurationJson, storedOptionsFile } from './stored-options.ts';
@@ -56,6 +62,7 @@ const LISTING_MS = 30_000;
 
 export function openAgent(options: AgentOptions): ControlledAgent {
   const { registry, shares, network, state, configure, events } = options;
+  const folders = new ShareFolders({ stateFolder: options.stateFolder, shares: () => registry.list() });
   let pausedWithoutShares = false;
 
   const isPaused = () => {
@@ -72,36 +79,6 @@ export function openAgent(options: AgentOptions): ControlledAgent {
     if (open !== undefined) return open;
     throw shares.failure(club.id) ?? environmentError('share.not_open', `the share ${club.name} is not open`);
   };
-
-  /** A folder of its own, outside of all others: two shares in one tree would sync each other's files. */
-  async function folderFor(path: string): Promise<string> {
-    // First as it was given, so that a refused one is not made; then as it is without symbolic links.
-    refuseOverlap(path);
-    const folder = await makeFolder(path);
-    refuseOverlap(folder);
-    return folder;
-  }
-
-  function refuseOverlap(folder: string): void {
-    const overlaps = (other: string) => isWithin(other, folder) || isWithin(folder, other);
-    if (overlaps(options.stateFolder)) {
-      throw userError(
-        'share.overlaps_state',
-        `${folder} overlaps with ${options.stateFolder}, where the keys of this device are`,
-        { remedy: 'choose a folder that is neither inside of that one nor around it' },
-      );
-    }
-    const other = registry.list().find((club) => overlaps(club.folder));
-    if (other !== undefined) {
-      throw userError(
-        'share.overlaps',
-        `${folder} overlaps with the share ${other.name} in ${other.folder}`,
-        {
-          remedy: 'choose a folder that is neither inside of another share nor around it',
-        },
-      );
-    }
-  }
 
   function nameFor(wanted: string | undefined, folder: string): string {
     const base = wanted ?? (folder.slice(folder.lastIndexOf('/') + 1) || 'root');
@@ -126,44 +103,61 @@ export function openAgent(options: AgentOptions): ControlledAgent {
       });
   }
 
-  async function createShare({ path, name }: Requests['createShare']) {
-    const folder = await folderFor(path);
-    const club = await registry.create({ name: nameFor(name, folder), folder });
+  function createShare({ path, name }: Requests['createShare']) {
+    return folders.use(path, async (folder) => {
+      const club = await registry.create({ name: nameFor(name, folder), folder });
+      await openOrLeave(club);
+      events.publish({ event: 'share_added', share: club.id });
+      return { id: club.id, name: club.name };
+    });
+  }
+
+  /** A share that never worked is not worth keeping keys for. */
+  async function openOrLeave(club: Club): Promise<void> {
     try {
       await shares.open(club);
     } catch (thrown) {
-      // A share that never worked is not worth keeping keys for.
       await registry.leave(club.id);
       throw thrown;
     }
-    events.publish({ event: 'share_added', share: club.id });
-    return { id: club.id, name: club.name };
   }
 
   async function join(request: Requests['join']): Promise<Club> {
     const access = accessOf(request);
-    const folder = await folderFor(request.path);
-    const name = nameFor(request.name, folder);
-    const peers = request.peers ?? [];
-    for (const peer of peers) parseEndpoint(peer);
-    const timeout = AbortSignal.timeout((request.timeoutS ?? JOIN_S) * 1_000);
+    for (const peer of request.peers ?? []) parseEndpoint(peer);
+    return folders.use(request.path, async (folder) => {
+      const club = await joinInto(folder, nameFor(request.name, folder), access, request);
+      events.publish({ event: 'joined', share: club.id });
+      return club;
+    });
+  }
+
+  async function joinInto(
+    folder: string,
+    name: string,
+    access: Access,
+    { peers = [], timeoutS = JOIN_S }: Requests['join'],
+  ): Promise<Club> {
     const club = await network.pool.join({
       access,
       addresses: peers,
-      signal: AbortSignal.any([options.signal, timeout]),
+      signal: AbortSignal.any([options.signal, AbortSignal.timeout(timeoutS * 1_000)]),
       adopt: async (keys, peer) => {
         const settings = new Map([[GIVEN_ADDRESSES, peers]]);
         const adopted = await registry.adopt(keys, peer, { name, folder, settings });
-        await shares.open(adopted);
+        await openOrLeave(adopted);
         return adopted;
       },
       onFailure: (address, why) =>
         options.log.info('joining: a peer was tried in vain', { address, error: why }),
     });
     // What is put into the folder after the answer is a change; before, it was found there.
-    const listed = shares.get(club.id)?.share.listed();
-    await Promise.race([listed, sleep(options.clock, LISTING_MS, options.signal)]);
-    events.publish({ event: 'joined', share: club.id });
+    const enough = new AbortController();
+    const waiting = AbortSignal.any([options.signal, enough.signal]);
+    // However it ends, the keys are stored.
+    const longest = sleep(options.clock, LISTING_MS, waiting).catch(() => {});
+    await Promise.race([shares.get(club.id)?.share.listed(), longest]);
+    enough.abort();
     return club;
   }
 
@@ -296,10 +290,6 @@ export function openAgent(options: AgentOptions): ControlledAgent {
   };
 }
 
-function isWithin(inner: string, outer: string): boolean {
-  return inner === outer || inner.startsWith(outer.endsWith('/') ? outer : `${outer}/`);
-}
-
 function accessOf({ code, username, password }: Requests['join']) {
   if (code !== undefined) return accessOfCode(parseAccessCode(code), sha256);
   if (username !== undefined && password !== undefined) {
@@ -333,6 +323,7 @@ function listedCode(club: Club, info: CodeInfo): ListedCode {
   return {
     id: info.id,
     share: club.id,
+    shareName: club.name,
     code,
     url: code === null ? null : accessCodeUrl(code),
     username: info.username ?? null,
@@ -352,8 +343,14 @@ async function revoke(registry: Registry, named: string): Promise<void> {
     const found = club.codes.list().find(wanted);
     if (found !== undefined) return club.codes.revoke(found.id);
   }
+  const unknown = (what: string) =>
+    userError('code.unknown', `there is no such ${what} on this device`, {
+      remedy: "'skylark code --list' shows what there is",
+    });
+  // Codes begin so; anything else was meant as a user name, unless it is a URL.
+  if (!/^SYNC|:/i.test(named.trim())) throw unknown('access code or user name');
   const { id } = accessOfCode(parseAccessCode(named), sha256);
   const club = registry.list().find(({ codes }) => codes.list().some((info) => info.id === id));
-  if (club === undefined) throw userError('code.unknown', 'there is no such access code on this device');
+  if (club === undefined) throw unknown('access code');
   return club.codes.revoke(id);
 }

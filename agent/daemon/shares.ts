@@ -10,12 +10,14 @@ import { openBackoff } from '../base/retry.ts';
 import type { Club } from '../club/club.ts';
 import type { Registry } from '../club/registry.ts';
 import type { Extension } from '../club/session.ts';
-import { type Change, forgetClub, openClubDatabase, type ReplicatedDatabase } from '../database/database.ts';
+import { type Change, openClubDatabase, type ReplicatedDatabase } from '../database/database.ts';
+import { clubsWithRecords } from '../database/forget.ts';
 import { openReplication, type Replication } from '../database/replication.ts';
 import { conflictKey, isConflictWorthy } from '../directory/conflict.ts';
 import type { Hashing } from '../directory/hashing.ts';
 import { openShare, type Share, type ShareEvent } from '../directory/share.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
+import { Forgetting } from './forgetting.ts';
 
 export interface OpenShare {
   readonly club: Club;
@@ -30,6 +32,8 @@ export interface SharesOptions {
   readonly hashing: Hashing;
   /** Milliseconds. */
   readonly rescanPeriod: number;
+  /** Bytes of a share's file system that stay free; undefined: as the share finds fit. */
+  readonly reserve?: bigint | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onShareEvent: (club: Club, event: ShareEvent) => void;
@@ -48,12 +52,19 @@ export class Shares {
   readonly #entries = new Map<string, Entry>();
   readonly #retries = new Map<string, Timer>();
   readonly #stopListening: () => void;
+  readonly #forgetting: Forgetting;
+  /** Left, and not yet closed. */
+  readonly #leaving = new Set<string>();
   /** What is opened and closed, one after the other. */
   #work: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(options: SharesOptions) {
     this.#options = options;
+    this.#forgetting = new Forgetting({
+      ...options,
+      isNeeded: (club) => options.registry.get(club) !== undefined || this.#leaving.has(club),
+    });
     this.#stopListening = options.registry.onChange(({ kind, club }) => {
       if (kind === 'left') void this.#leave(club);
       else if (kind === 'peer') void this.#reopen(club);
@@ -61,9 +72,11 @@ export class Shares {
     });
   }
 
-  /** Every club that is known. Resolves when all are open or have failed. */
+  /** Every club that is known. Resolves when all are open or have failed. What is left of others is removed, later. */
   async openAll(): Promise<void> {
+    await this.#renameForgetful();
     await Promise.all(this.#options.registry.list().map((club) => this.#tryOpen(club)));
+    this.#forgetting.begin();
   }
 
   /** @throws SkylarkError: why the folder can't be used. */
@@ -103,6 +116,23 @@ export class Shares {
     await this.#queued(async () => {
       await Promise.all([...this.#entries.keys()].map((id) => this.#closeNow(id)));
     });
+    await this.#forgetting.close();
+  }
+
+  /** Without its records a device would give out its revisions again, under an ID by which others know the old ones. */
+  async #renameForgetful(): Promise<void> {
+    const { registry, sqlite, log } = this.#options;
+    try {
+      const remembered = new Set(clubsWithRecords(sqlite));
+      for (const club of registry.list()) {
+        if (remembered.has(club.id) || club.level !== 'read_write' || club.peers.length === 0) continue;
+        log.warn('the records of a share are gone, and come again from its members', { share: club.name });
+        await registry.mintPeer(club.id);
+      }
+    } catch (thrown) {
+      // Others will notice when they meet us; and why a share can't be opened is told with that share.
+      log.error('no new peer ID could be taken', { error: asError(thrown) });
+    }
   }
 
   async #tryOpen(club: Club): Promise<void> {
@@ -128,7 +158,8 @@ export class Shares {
   }
 
   async #openShare(club: Club): Promise<OpenShare> {
-    const { sqlite, hashing, rescanPeriod, clock, log, registry, onShareEvent, onRecords } = this.#options;
+    const { sqlite, hashing, rescanPeriod, reserve, clock, log, registry, onShareEvent, onRecords } =
+      this.#options;
     const scoped = log.child('share', { share: club.name });
     const database = openClubDatabase({
       sqlite,
@@ -144,11 +175,11 @@ export class Shares {
       signer: club.signer,
       clock,
       log: scoped,
-      onRestored: () => {
+      onRestored: () =>
         registry.mintPeer(club.id).catch((thrown: unknown) => {
           scoped.error('no new peer ID could be taken', { error: asError(thrown) });
-        });
-      },
+          return false;
+        }),
     });
     try {
       const share = await openShare({
@@ -161,6 +192,7 @@ export class Shares {
         log: scoped,
         isJoining: club.joined,
         rescanPeriod,
+        reserve,
       });
       share.on((event) => onShareEvent(club, event));
       database.onCommit((changes) => onRecords(club, changes));
@@ -185,9 +217,14 @@ export class Shares {
 
   #leave(club: Club): Promise<void> {
     this.#retries.get(club.id)?.cancel();
+    this.#leaving.add(club.id);
     return this.#queued(async () => {
-      await this.#closeNow(club.id);
-      forgetClub(this.#options.sqlite, club.id);
+      try {
+        await this.#closeNow(club.id);
+      } finally {
+        this.#leaving.delete(club.id);
+        this.#forgetting.begin();
+      }
     });
   }
 

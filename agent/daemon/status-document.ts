@@ -74,6 +74,8 @@ export function shareStatus(sources: Pick<StatusSources, 'shares' | 'lastSync'>,
     pendingFiles: status?.pendingFiles ?? 0,
     pendingBytes: Number(status?.pendingBytes ?? 0n),
     synced: status?.isSynced ?? false,
+    besideFiles: status?.besideFiles ?? 0,
+    putRightFiles: status?.putRightFiles ?? 0,
     // Nobody says yet what has arrived in its folder, so of nobody is it known.
     safeOn: [],
     lastSync: lastSync === undefined ? null : formatTimestamp(lastSync),

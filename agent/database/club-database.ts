@@ -87,6 +87,13 @@ export interface ReplicatedDatabase extends ClubDatabase {
   readonly since: SinceStore;
   /** The last revision that we gave out. */
   revision(): bigint;
+  /** As `revision`; 0 from when it was learned that others know changes of ours which are not here. */
+  knownRevision(): bigint;
+  /**
+   * Somebody knows changes of ours up to this revision that were not made here: they will be asked for, and their
+   * revisions are not given out again, unless this one is out of all reason.
+   */
+  skipRevisions(upTo: bigint): void;
   /** A version from a peer; to be called inside a transaction. `signed` is what it came in, verified. */
   receive(version: Version, peer: string, signed: Signed | undefined): Applied;
   /** Called after each commit that changed records, with the place of the first of them. @returns stops it. */

@@ -38,7 +38,6 @@ export type {
 } from './club-database.ts';
 export type { ConflictPolicy } from './merge.ts';
 export type { DatabaseRecord, Version } from './record.ts';
-export { forgetClub } from './store.ts';
 export type { VectorClock } from './vector-clock.ts';
 
 export interface ClubDatabaseOptions {
@@ -55,6 +54,11 @@ export interface ClubDatabaseOptions {
 
 /** What is left free in our own records, so that a conflict copy of them, with its longer key, fits too. */
 const MARGIN = 1_024;
+/**
+ * No device makes so many changes between two copies of its storage. A member who claims it again and again comes to the
+ * end of the revisions never: replication listens to it ever more seldom.
+ */
+const MAX_SKIPPED = 4_294_967_296n;
 /** Records that are read at a time while iterating. */
 const PAGE = 256;
 
@@ -83,7 +87,7 @@ class Database implements ReplicatedDatabase {
     this.writable = options.writable;
     this.#store = openRecordStore(options.sqlite, options.club);
     this.feed = openFeed(options.sqlite, this.#store.club, this.#store.peers);
-    this.since = openSinceStore(options.sqlite, this.#store.club, this.#store.peers);
+    this.since = openSinceStore(options.sqlite, this.#store.club, this.#store.peers, options.clock);
     this.#applier = new Applier({
       store: this.#store,
       policy: options.conflicts,
@@ -214,6 +218,19 @@ class Database implements ReplicatedDatabase {
 
   revision(): bigint {
     return this.#store.revision();
+  }
+
+  knownRevision(): bigint {
+    return this.since.missesOwn(this.self) ? 0n : this.#store.revision();
+  }
+
+  skipRevisions(upTo: bigint): void {
+    this.transaction(() => {
+      const own = this.#store.revision();
+      if (upTo <= own || upTo - own > MAX_SKIPPED) return;
+      this.since.missOwn(this.self);
+      this.#store.skipRevisions(upTo);
+    });
   }
 
   receive(version: Version, peer: string, signed: Signed | undefined): Applied {

@@ -42,6 +42,13 @@ interface Arrival {
   readonly size: number;
 }
 
+export interface SourceListener {
+  /** The place of a version that is now the current one and came from this connection. */
+  readonly onStored: (sequence: number) => void;
+  /** An update that says that we made it, verified where it must be, and stored. */
+  readonly onOwnRevision: (revision: bigint) => void;
+}
+
 /** For all connections of a club. */
 export class Inflow {
   readonly #options: InflowOptions;
@@ -53,9 +60,8 @@ export class Inflow {
     this.#options = options;
   }
 
-  /** @param onStored told the place of each version that is now the current one and came from this connection. */
-  open(session: Session, onStored: (sequence: number) => void): Source {
-    return new Source(this.#options, session, onStored, (arrival) => this.#push(arrival));
+  open(session: Session, listener: SourceListener): Source {
+    return new Source(this.#options, session, listener, (arrival) => this.#push(arrival));
   }
 
   #push(arrival: Arrival): void {
@@ -94,7 +100,7 @@ export class Inflow {
   }
 
   #store(batch: readonly Arrival[]): void {
-    const { database, counters } = this.#options;
+    const { database, counters, clock } = this.#options;
     // Behind something that could not be stored, nothing of that connection may be: we would never ask for it again.
     const arrivals = batch.filter(({ source }) => !source.hasFailed);
     const applied = database.transaction(() => {
@@ -107,13 +113,17 @@ export class Inflow {
         return { source, applied: database.receive(version, source.remote.id, signed) };
       });
       for (const [{ remote }, authors] of told) {
+        if (!database.since.admit(remote, clock.now())) continue;
         for (const [author, revision] of authors) database.since.advance(remote, author, revision);
       }
       return results;
     });
     counters.received += applied.length;
     for (const { source, applied: result } of applied) {
-      if (result.isCurrent) source.onStored(result.sequence);
+      if (result.isCurrent) source.listener.onStored(result.sequence);
+    }
+    for (const { source, version } of arrivals) {
+      if (version.lastUpdatedBy === source.self) source.listener.onOwnRevision(version.lastUpdatedRev);
     }
   }
 
@@ -128,7 +138,9 @@ export class Inflow {
 /** One connection that updates come from. */
 export class Source {
   readonly remote: Remote;
-  readonly onStored: (sequence: number) => void;
+  /** Our peer ID on this connection. */
+  readonly self: string;
+  readonly listener: SourceListener;
   readonly #options: InflowOptions;
   readonly #session: Session;
   readonly #push: (arrival: Arrival) => void;
@@ -143,13 +155,14 @@ export class Source {
   constructor(
     options: InflowOptions,
     session: Session,
-    onStored: (sequence: number) => void,
+    listener: SourceListener,
     push: (arrival: Arrival) => void,
   ) {
     this.#options = options;
     this.#session = session;
     this.#push = push;
-    this.onStored = onStored;
+    this.listener = listener;
+    this.self = session.self;
     this.remote = { id: session.peer.id, level: session.level };
   }
 
@@ -159,10 +172,9 @@ export class Source {
 
   /**
    * Takes an update; resolves when there is room for another one.
-   * @returns what was in it.
    * @throws SkylarkError (peer) for a malformed one.
    */
-  async receive(message: IncomingMessage): Promise<Version> {
+  async receive(message: IncomingMessage): Promise<void> {
     const version = decodeUpdate(message);
     const { body, signature } = message;
     const size = body.length;
@@ -185,7 +197,6 @@ export class Source {
         this.#wake = resolve;
       });
     }
-    return version;
   }
 
   #refuse(size: number): void {

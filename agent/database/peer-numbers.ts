@@ -24,13 +24,21 @@ export function openPeerNumbers(sqlite: Sqlite): PeerNumbers {
       names.set(number, peer);
     });
   };
+  const lookUp = (peer: string): number | undefined => {
+    const known = numbers.get(peer);
+    if (known !== undefined) return known;
+    const row = find.get(bytesOf(peer));
+    if (row === undefined) return undefined;
+    const number = Number(row.id);
+    remember(peer, number);
+    return number;
+  };
   return {
+    find: lookUp,
     numberOf(peer) {
-      const known = numbers.get(peer);
+      const known = lookUp(peer);
       if (known !== undefined) return known;
-      const bytes = bytesOf(peer);
-      const row = find.get(bytes) ?? add.get(bytes);
-      const number = Number(row!.id);
+      const number = Number(add.get(bytesOf(peer))!.id);
       remember(peer, number);
       return number;
     },

@@ -7,6 +7,7 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import { asError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { MAX_U63 } from '../base/schema.ts';
 import type { AttachedExtension, Extension, Session } from '../club/session.ts';
 import type { ClubSigner } from '../club/signer.ts';
 import { decode, encode } from '../wire/message.ts';
@@ -27,9 +28,11 @@ export interface ReplicationOptions {
   readonly refreshEvery?: number;
   /**
    * Somebody knows a revision of ours that we never gave out: this device was copied, or put back to an earlier state.
-   * It must get another peer ID, and the database be opened with that, before it changes anything more. Told once.
+   * It needs another peer ID, and the database be opened with that. The evidence is the word of a member who may write, or an
+   * update that one has signed; and since that member may be lying, it is told ever more seldom.
+   * @returns whether the device has taken another ID. If not, it is told again when the evidence comes again.
    */
-  readonly onRestored?: (evidence: { readonly peer: string; readonly revision: bigint }) => void;
+  readonly onRestored?: (evidence: { readonly peer: string; readonly revision: bigint }) => Promise<boolean>;
 }
 
 export interface ReplicationCounters extends InflowCounters {
@@ -51,7 +54,9 @@ export interface Replication extends Extension {
 }
 
 const DAY_MS = 86_400_000;
-/** A clock that says less was never set. */
+/** Between two times that we hear of changes that we never made, milliseconds. Each costs a commit, and a line in the log. */
+const HEARD_AGAIN = { first: 60_000, longest: 3_600_000 };
+/** A clock that says less was never set; one that says more than SQLite can count, wrongly. */
 const YEAR_2020 = 1_577_836_800_000_000_000n;
 
 export function openReplication(options: ReplicationOptions): Replication {
@@ -67,6 +72,8 @@ class OpenReplication implements Replication {
   readonly #connections = new Set<Connection>();
   readonly #stopListening: () => void;
   #isRestored = false;
+  #hearAgainAt = Number.NEGATIVE_INFINITY;
+  #hearAgainAfter = HEARD_AGAIN.first;
 
   constructor(options: ReplicationOptions) {
     this.#options = options;
@@ -104,15 +111,32 @@ class OpenReplication implements Replication {
   }
 
   #checkOwnRevision(session: Session, revision: bigint): void {
-    const { database, onRestored, log } = this.#options;
-    if (this.#isRestored || revision <= database.revision()) return;
+    const { database, onRestored, log, clock } = this.#options;
+    // Who may only read has given no revision to anybody.
+    if (!database.writable || revision <= database.knownRevision()) return;
+    const now = clock.monotonic();
+    if (this.#isRestored || now < this.#hearAgainAt) return;
     this.#isRestored = true;
+    this.#hearAgainAt = now + this.#hearAgainAfter;
+    this.#hearAgainAfter = Math.min(HEARD_AGAIN.longest, 2 * this.#hearAgainAfter);
     log.warn('a peer knows changes of this device that it has never made: it was copied or restored', {
       peer: session.peer.id,
       theirs: revision,
       ours: database.revision(),
     });
-    onRestored?.({ peer: session.peer.id, revision });
+    try {
+      // Before anything else is changed here: whether and when there will be another ID is not known yet.
+      database.skipRevisions(revision);
+    } catch (thrown) {
+      log.warn('the revisions of changes made elsewhere were not noted', { error: asError(thrown) });
+    }
+    const taken = onRestored?.({ peer: session.peer.id, revision }) ?? Promise.resolve(false);
+    const undecided = () => {
+      this.#isRestored = false;
+    };
+    taken.then((isTaken) => {
+      if (!isTaken) undecided();
+    }, undecided);
   }
 
   peers(): readonly ReplicationPeer[] {
@@ -161,7 +185,10 @@ class Connection {
     this.remote = { id: session.peer.id, level: session.level };
     const { feed } = options.database;
     this.outflow = new Outflow({ feed, signer: options.signer, session, onSent: listener.onSent });
-    this.#source = inflow.open(session, (sequence) => this.outflow.skip(sequence));
+    this.#source = inflow.open(session, {
+      onStored: (sequence) => this.outflow.skip(sequence),
+      onOwnRevision: listener.onOwnRevision,
+    });
   }
 
   get isSubscribed(): boolean {
@@ -170,21 +197,27 @@ class Connection {
 
   async receive(message: IncomingMessage): Promise<void> {
     switch (message.type) {
-      case update.type: {
-        const { lastUpdatedBy, lastUpdatedRev } = await this.#source.receive(message);
-        if (lastUpdatedBy === this.session.self) this.#listener.onOwnRevision(lastUpdatedRev);
+      case update.type:
+        await this.#source.receive(message);
         return;
-      }
-      case getUpdates.type: {
-        const { since } = decode(getUpdates, message);
-        const own = since.get(this.session.self);
-        if (own !== undefined) this.#listener.onOwnRevision(own);
-        this.outflow.begin(since);
+      case getUpdates.type:
+        this.#beginAt(new Map(decode(getUpdates, message).since));
         return;
-      }
       default:
       // A message of a later version of the extension.
     }
+  }
+
+  #beginAt(since: Map<string, bigint>): void {
+    const { self, level } = this.session;
+    const own = since.get(self) ?? 0n;
+    if (own > this.#options.database.knownRevision()) {
+      // What it knows under our ID may be others' changes: of ours it is sent everything.
+      since.delete(self);
+      // Only the word of a member who may write counts: it could make us believe it by a signature too.
+      if (level === 'read_write') this.#listener.onOwnRevision(own);
+    }
+    this.outflow.begin(since);
   }
 
   /** Asks for what the peer has and we don't; once in a while for everything, in case something was withheld. */
@@ -193,15 +226,15 @@ class Connection {
     const { database, clock, refreshEvery = DAY_MS } = this.#options;
     const now = clock.now();
     const last = database.since.refreshed(this.remote);
-    const age = last === undefined || now < YEAR_2020 ? 0n : now - last;
+    const isSane = now >= YEAR_2020 && now < MAX_U63;
+    const age = last === undefined || !isSane ? 0n : now - last;
     const isDue = age >= BigInt(refreshEvery) * 1_000_000n || age < 0n;
     if (isDue) {
       this.refresh();
       return;
     }
-    if (last === undefined) this.#noteRefresh();
     // We know our own changes; and a peer that knows more of them than we do learns of it this way.
-    const since = new Map(database.since.load(this.remote)).set(this.session.self, database.revision());
+    const since = new Map(database.since.load(this.remote)).set(this.session.self, database.knownRevision());
     this.#ask(since);
     this.#refreshLater();
   }

@@ -9,7 +9,10 @@ import type { VectorClock } from './vector-clock.ts';
 
 /** Peer IDs stand in the database once; elsewhere by small numbers. */
 export interface PeerNumbers {
+  /** Gives it one if it has none. */
   numberOf(peer: string): number;
+  /** Undefined: it has none. */
+  find(peer: string): number | undefined;
   peerOf(number: number): string;
 }
 

@@ -7,6 +7,9 @@
  * claims to be someone else, can't make us skip anything on that other peer's read-write connections.
  */
 
+import type { Clock } from '../base/clock.ts';
+import { MAX_U63 } from '../base/schema.ts';
+import { TokenBucket } from '../discovery/token-bucket.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { MAX_AUTHORS } from './messages.ts';
 import type { PeerNumbers } from './row-codec.ts';
@@ -21,10 +24,20 @@ export interface Remote {
 }
 
 export interface SinceStore {
+  /**
+   * Whether what this remote tells is noted: it is if it was before, or if not too many new ones came lately. What is not
+   * noted is told again the next time. To be asked before `advance`, in the same transaction.
+   * @param now nanoseconds since 1970.
+   */
+  admit(remote: Remote, now: bigint): boolean;
   /** The last revision of each author that this remote has told us. */
   load(remote: Remote): VectorClock;
   /** The remote has told us this author's changes up to this revision. Only ever forward. */
   advance(remote: Remote, author: string, revision: bigint): void;
+  /** Whether others know changes of ours under this peer ID that are not here. */
+  missesOwn(self: string): boolean;
+  /** They do. Nothing ends this but another peer ID: which of our revisions were given out twice is not known. */
+  missOwn(self: string): void;
   /** When the remote was last asked for everything, nanoseconds since 1970; undefined: never. */
   refreshed(remote: Remote): bigint | undefined;
   /** It is asked for everything now. Of too many remotes, those asked longest ago are forgotten. */
@@ -33,8 +46,17 @@ export interface SinceStore {
 
 /** A club has a few dozen members; a member that invents IDs must not fill the disk. */
 const MAX_REMOTES = 256;
+/** New remotes. The number that a peer ID gets stays for ever, and IDs cost nothing. */
+const NEW_REMOTES = { burst: 64, perSecond: 1 / 300 };
 
-export function openSinceStore(sqlite: Sqlite, club: number, peers: PeerNumbers): SinceStore {
+/** @param clock for how often something happens. */
+export function openSinceStore(
+  sqlite: Sqlite,
+  club: number,
+  peers: PeerNumbers,
+  clock: Pick<Clock, 'monotonic'>,
+): SinceStore {
+  const newRemotes = new TokenBucket(NEW_REMOTES, clock.monotonic());
   const load = sqlite.prepare<{ author: bigint; revision: bigint }>(
     `SELECT author, revision FROM database_since WHERE club = ? AND remote = ? AND level = ?
      ORDER BY revision DESC LIMIT ${MAX_AUTHORS - 1}`,
@@ -43,6 +65,11 @@ export function openSinceStore(sqlite: Sqlite, club: number, peers: PeerNumbers)
     `INSERT INTO database_since VALUES(?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET revision = excluded.revision WHERE excluded.revision > revision`,
   );
+  // In a row of its own: we are no remote of ours.
+  const missesOwn = sqlite.prepare(
+    'SELECT 1 FROM database_since WHERE club = ? AND remote = ? AND level = ? AND author = ?',
+  );
+  const missOwn = sqlite.prepare('INSERT OR IGNORE INTO database_since VALUES(?, ?, ?, ?, 0)');
   const refreshed = sqlite.prepare<{ refreshed: bigint }>(
     'SELECT refreshed FROM database_remote WHERE club = ? AND remote = ? AND level = ?',
   );
@@ -55,23 +82,52 @@ export function openSinceStore(sqlite: Sqlite, club: number, peers: PeerNumbers)
     sqlite.prepare(`DELETE FROM database_${table} WHERE club = ? AND remote = ? AND level = ?`),
   );
 
-  return {
+  const timeOf = (remote: Remote): bigint | undefined => {
+    const known = knownColumns(remote, peers);
+    return known === undefined ? undefined : refreshed.get(club, ...known)?.refreshed;
+  };
+
+  const store: SinceStore = {
+    admit(remote, now) {
+      if (timeOf(remote) !== undefined) return true;
+      if (!newRemotes.take(clock.monotonic())) return false;
+      store.setRefreshed(remote, now);
+      return true;
+    },
     load(remote) {
-      const rows = load.all(club, ...columns(remote, peers));
+      const known = knownColumns(remote, peers);
+      if (known === undefined) return new Map();
+      const rows = load.all(club, ...known);
       return new Map(rows.map(({ author, revision }) => [peers.peerOf(Number(author)), revision]));
     },
     advance: (remote, author, revision) =>
       void advance.run(club, ...columns(remote, peers), peers.numberOf(author), revision),
-    refreshed: (remote) => refreshed.get(club, ...columns(remote, peers))?.refreshed,
+    missesOwn(self) {
+      const known = knownColumns({ id: self, level: 'read_write' }, peers);
+      return known !== undefined && missesOwn.get(club, ...known, known[0]) !== undefined;
+    },
+    missOwn(self) {
+      const own = columns({ id: self, level: 'read_write' }, peers);
+      missOwn.run(club, ...own, own[0]);
+    },
+    refreshed: timeOf,
     setRefreshed(remote, now) {
       sqlite.transaction(() => {
-        setRefreshed.run(club, ...columns(remote, peers), now);
+        // A clock may stand anywhere up to the year 9999, and SQLite counts nanoseconds up to 2262.
+        setRefreshed.run(club, ...columns(remote, peers), now < MAX_U63 ? now : MAX_U63);
         for (const row of superfluous.all(club)) {
           for (const statement of forget) statement.run(club, row.remote, row.level);
         }
       });
     },
   };
+  return store;
+}
+
+/** Without giving a number to whoever has none. */
+function knownColumns({ id, level }: Remote, peers: PeerNumbers): [number, number] | undefined {
+  const number = peers.find(id);
+  return number === undefined ? undefined : [number, level === 'read_write' ? 1 : 0];
 }
 
 function columns({ id, level }: Remote, peers: PeerNumbers): [number, number] {

@@ -68,6 +68,12 @@ const MIGRATIONS: readonly Migration[] = [
     PRIMARY KEY(club, remote, level)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- Clubs that were left, and the last revision that they had given out.
+  CREATE TABLE database_forgotten(
+    club TEXT PRIMARY KEY, revision INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** A body and its signature, as they travel. */
@@ -100,6 +106,8 @@ export interface RecordStore {
   /** The last revision that was given out. */
   revision(): bigint;
   nextRevision(): bigint;
+  /** Never gives out a revision up to this one. */
+  skipRevisions(upTo: bigint): void;
   contest(key: string): void;
   uncontest(key: string): void;
   isContested(key: string): boolean;
@@ -133,19 +141,6 @@ export function prepareDatabase(sqlite: Sqlite): void {
   sqlite.migrate('database', MIGRATIONS);
 }
 
-/** Removes everything about a club. The revisions that it has given out are forgotten: never reuse its peer ID. */
-export function forgetClub(sqlite: Sqlite, club: string): void {
-  prepareDatabase(sqlite);
-  sqlite.transaction(() => {
-    const row = sqlite.prepare<{ id: bigint }>('SELECT id FROM database_club WHERE club = ?').get(club);
-    if (row === undefined) return;
-    for (const table of ['record', 'contested', 'since', 'remote']) {
-      sqlite.prepare(`DELETE FROM database_${table} WHERE club = ?`).run(row.id);
-    }
-    sqlite.prepare('DELETE FROM database_club WHERE id = ?').run(row.id);
-  });
-}
-
 const COLUMNS = 'id, uuid, key, deleted, value, author, revision, time, clock, seen';
 
 export function openRecordStore(sqlite: Sqlite, club: string): RecordStore {
@@ -172,6 +167,7 @@ export function openRecordStore(sqlite: Sqlite, club: string): RecordStore {
   const nextRevision = sqlite.prepare<{ revision: bigint }>(
     `UPDATE database_club SET revision = revision + 1 WHERE id = ? AND revision < ${MAX_U63} RETURNING revision`,
   );
+  const skip = sqlite.prepare('UPDATE database_club SET revision = ? WHERE id = ? AND revision < ?');
   const range = (live: string) =>
     sqlite.prepare<RecordRow>(
       `SELECT ${COLUMNS} FROM database_record WHERE club = ? AND (key, id) > (?, ?) AND key < ? ${live}
@@ -227,6 +223,7 @@ export function openRecordStore(sqlite: Sqlite, club: string): RecordStore {
       }
       return row.revision;
     },
+    skipRevisions: (upTo) => void skip.run(upTo, id, upTo),
     contest: (key) => void contest.run(id, key),
     uncontest: (key) => void uncontest.run(id, key),
     isContested: (key) => isContested.get(id, key) !== undefined,
@@ -235,7 +232,12 @@ export function openRecordStore(sqlite: Sqlite, club: string): RecordStore {
 }
 
 function clubNumber(sqlite: Sqlite, club: string): number {
-  sqlite.prepare('INSERT OR IGNORE INTO database_club(club, revision) VALUES(?, 0)').run(club);
+  sqlite
+    .prepare(
+      `INSERT OR IGNORE INTO database_club(club, revision)
+       VALUES(?, coalesce((SELECT revision FROM database_forgotten WHERE club = ?), 0))`,
+    )
+    .run(club, club);
   const row = sqlite.prepare<{ id: bigint }>('SELECT id FROM database_club WHERE club = ?').get(club);
   return Number(row!.id);
 }

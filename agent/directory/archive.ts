@@ -12,6 +12,7 @@ import { errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { type KnownFile, nameOf, type ShareRoot, STATE_FOLDER } from '../platform/files.ts';
 import type { Sqlite, SqlOutput } from '../platform/sqlite.ts';
+import type { DiskRoom } from './disk-room.ts';
 
 export interface ArchiveLimits {
   /** Nanoseconds that a file is kept. */
@@ -95,6 +96,7 @@ export interface ArchiveOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly limits?: ArchiveLimits;
+  readonly room?: Pick<DiskRoom, 'during'>;
 }
 
 export class Archive {
@@ -104,6 +106,7 @@ export class Archive {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #limits: ArchiveLimits;
+  readonly #room: Pick<DiskRoom, 'during'> | undefined;
   readonly #folders = new Set<string>();
   #bytes: bigint;
   #files: bigint;
@@ -116,6 +119,7 @@ export class Archive {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#limits = options.limits ?? ARCHIVE_LIMITS;
+    this.#room = options.room;
     options.sqlite.migrate('directory_archive', MIGRATIONS);
     const row = options.sqlite
       .prepare<{ files: bigint; bytes: bigint }>(
@@ -149,8 +153,7 @@ export class Archive {
         at,
         file.reason,
       ) ?? { id: 0n };
-    this.#bytes += file.size;
-    this.#files += 1n;
+    this.#count(1n, file.size);
     return { ...file, id, at, path: pathOf(id, file.key) };
   }
 
@@ -160,8 +163,15 @@ export class Archive {
       .prepare('DELETE FROM directory_archive WHERE club = ? AND id = ?')
       .run(this.#club, file.id);
     if (removed === 0n) return;
-    this.#bytes -= file.size;
-    this.#files -= 1n;
+    this.#count(-1n, -file.size);
+  }
+
+  /** Not before it is durable: the transaction may be undone. */
+  #count(files: bigint, bytes: bigint): void {
+    this.#sqlite.afterCommit(() => {
+      this.#files += files;
+      this.#bytes += bytes;
+    });
   }
 
   /** Moves the file at `path` into its reserved place. @throws `files.changed`, `files.absent`, other `files.*`. */
@@ -183,7 +193,8 @@ export class Archive {
         throw thrown;
     }
     // A file system without hard links.
-    await this.#copy(path, file);
+    const copying = () => this.#copy(path, file);
+    await (this.#room?.during(undefined, expected.size, copying) ?? copying());
     return expected;
   }
 

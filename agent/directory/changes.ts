@@ -6,7 +6,7 @@
  */
 
 import type { Clock } from '../base/clock.ts';
-import { asError } from '../base/errors.ts';
+import { asError, errorCode } from '../base/errors.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import type { Archive, ArchivedFile, ToArchive } from './archive.ts';
 import { encodeIntents, type Intent } from './intents.ts';
@@ -29,6 +29,9 @@ export interface ChangesOptions {
   readonly club: string;
   readonly archive: Archive;
   readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** The database refuses to take what was done: it is tried again until it does. */
+  readonly onTrouble: (error: Error) => void;
   /** Makes the detector leave the paths alone until the returned function is called. */
   readonly hold: (paths: readonly string[]) => () => void;
 }
@@ -43,6 +46,8 @@ const GROUPS_AT_ONCE = 2;
 /** So soon after a group, the next change is part of the same work. */
 const BUSY_MS = 50;
 const GATHER_MS = 10;
+/** Milliseconds between two tries to write down what was done. */
+const FINISH_MS = 1_000;
 
 export const INTENT_MIGRATIONS = [
   `
@@ -128,7 +133,7 @@ export class DiskChanges {
     try {
       const id = this.#begin(group);
       await this.#perform(group);
-      this.#finish(group, id);
+      await this.#finishSometime(group, id);
     } catch (thrown) {
       // The database refused: what was done is found again by the recovery.
       for (const job of group) job.failure ??= asError(thrown);
@@ -169,6 +174,31 @@ export class DiskChanges {
       }
     };
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, group.length) }, work));
+  }
+
+  /** Until then the detector looks away: what the disk shows and the index does not is nobody's change. */
+  async #finishSometime(group: readonly Job[], id: bigint): Promise<void> {
+    const { clock, signal, onTrouble } = this.#options;
+    for (;;) {
+      try {
+        this.#finish(group, id);
+        return;
+      } catch (thrown) {
+        if (signal.aborted || !errorCode(thrown)?.startsWith('sqlite.')) throw thrown;
+        onTrouble(asError(thrown));
+      }
+      await new Promise<void>((resolve) => {
+        const timer = clock.after(FINISH_MS, () => {
+          signal.removeEventListener('abort', over);
+          resolve();
+        });
+        const over = () => {
+          timer.cancel();
+          resolve();
+        };
+        signal.addEventListener('abort', over, { once: true });
+      });
+    }
   }
 
   #finish(group: readonly Job[], id: bigint): void {

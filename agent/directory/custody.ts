@@ -10,6 +10,7 @@ import { ArchiveHistory } from './archive-history.ts';
 import type { DiskChanges } from './changes.ts';
 import { Damages } from './damages.ts';
 import { Demand } from './demand.ts';
+import type { DiskRoom } from './disk-room.ts';
 import type { Hashing } from './hashing.ts';
 import type { LocalIndex } from './local-index.ts';
 import type { PendingStore } from './pending.ts';
@@ -32,6 +33,7 @@ export interface CustodyOptions {
   readonly archive: Archive;
   readonly changes: DiskChanges;
   readonly local: LocalContents;
+  readonly room: Pick<DiskRoom, 'during'>;
   readonly mayPlace: () => boolean;
   readonly nudge: (path: string) => void;
   /** Bytes of contents that came. */

@@ -43,7 +43,10 @@ export class Delivery {
     this.#placing += 1;
     this.#placingBytes += bytes.length;
     try {
-      return await this.#place(sha256, supplyOfBytes(this.#options.root, labelOf(sha256), bytes));
+      return await this.#place(
+        sha256,
+        supplyOfBytes(this.#options.root, labelOf(sha256, bytes.length), bytes),
+      );
     } finally {
       this.#placing -= 1;
       this.#placingBytes -= bytes.length;
@@ -57,10 +60,11 @@ export class Delivery {
     const partial = await partials.open(sha256, size);
     await partial.settled();
     const hash = (await hasLength(partial))
-      ? await hashTemporary(root, hashing, labelOf(sha256), BigInt(size), signal)
+      ? (partial.hashed() ??
+        (await hashTemporary(root, hashing, labelOf(sha256, size), BigInt(size), signal)))
       : undefined;
     if (hash === sha256) return this.#place(sha256, this.#supplyOf(partial));
-    await partials.discard(sha256);
+    await partials.discard(sha256, size);
     return 'wrong';
   }
 
@@ -98,7 +102,7 @@ export class Delivery {
     return {
       commit: async (path, options) => {
         const facts = await partial.temporary.commit(path, options);
-        partials.used(partial.sha256);
+        partials.used(partial);
         return facts;
       },
       // Whole and verified: kept for the next try.

@@ -15,6 +15,7 @@ import { PathHolds } from './holds.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import { type Problem, ProblemList, type ProblemListener } from './problems.ts';
 import type { Recorded, Recorder, RecordStore } from './record-changes.ts';
+import { RefusedWrites } from './refused-writes.ts';
 import { openRootGuard, type RootGuard } from './root-guard.ts';
 import { type ScanResult, scanTree } from './scan.ts';
 import { type ScanDepth, ScanSchedule } from './scan-schedule.ts';
@@ -63,6 +64,8 @@ export interface Detector {
    * function is called, nothing of them is noted; by then the index says what is on the disk.
    */
   hold(paths: readonly string[]): () => void;
+  /** What was in the folder when it joined has been listed; always true without joining. */
+  readonly isCaptured: boolean;
   /** What is new from now on is a change. */
   endJoining(): void;
   /** Nothing is examined or noted until `resume`. */
@@ -101,6 +104,7 @@ class FolderDetector implements Detector {
   readonly #sweeper: Sweeper;
   readonly #examination: Examination;
   readonly #scans: ScanSchedule;
+  readonly #writes: RefusedWrites;
   /** Directories in which something changed that has no name. */
   readonly #uncertain = new Set<string>();
   #settleWaiters: (() => void)[] = [];
@@ -119,7 +123,8 @@ class FolderDetector implements Detector {
     const problems = this.#problems;
     const { signal } = this.#controller;
     const recorder: Recorder = { index, records, onDeviation };
-    const shared = { root, index, clock, log, problems, signal };
+    this.#writes = new RefusedWrites({ problems, clock, log });
+    const shared = { root, index, clock, log, problems, signal, writes: this.#writes };
     this.#holds = new PathHolds((path) => this.#examination.hurry(path));
     this.#guard = openRootGuard({ ...shared, onReturn: () => this.#onReturn() });
     this.#watch = openTreeWatch({
@@ -131,9 +136,7 @@ class FolderDetector implements Detector {
       onLost: () => this.#onLost(),
     });
     this.#scans = new ScanSchedule({
-      clock,
-      log,
-      signal,
+      ...shared,
       scan: (path, depth) => this.#scan(path, depth),
       isPaused: () => this.#isPaused,
       checkRoot: () => this.#checkRoot(),
@@ -159,11 +162,9 @@ class FolderDetector implements Detector {
         now: () => clock.now(),
         writable: records.writable,
       }),
+      ...shared,
       recorder,
       holds: this.#holds,
-      problems,
-      clock,
-      log,
       ...(times === undefined ? {} : { times }),
       mayRun: () => !this.#isPaused && !this.#guard.isHeld && !this.#isCapturing && !signal.aborted,
       mayFeed: () => !this.#scans.isRunning,
@@ -250,12 +251,17 @@ class FolderDetector implements Detector {
     this.#controller.abort();
     this.#guard.close();
     this.#sweeper.close();
+    this.#writes.close();
     this.#watch.close();
     this.#examination.close();
     this.#markReady();
     await this.#scans.close();
     await this.#examination.ended();
     this.#checkSettled();
+  }
+
+  get isCaptured(): boolean {
+    return !this.#isCapturing;
   }
 
   /** While the folder is listed for the first time on joining, what is in it can't be told from what is new. */
@@ -313,16 +319,13 @@ class FolderDetector implements Detector {
       if (isOther) this.#watch.remove(localPath);
       if (isOther) this.#scans.request(finding.path, 'deep');
     }
-    // It was away for a moment, and what happens in it is not told any more.
+    // It was away for a moment, or placed from elsewhere, and what happens in it is not told.
     const isDirectory =
       finding.kind === 'directory' || (finding.kind === 'same' && finding.row.kind === 'directory');
     if (isDirectory && !this.#watch.has(localPath)) this.#scans.request(finding.path, 'deep');
     // What disappeared may have waited to see whether this is it.
     if (finding.kind === 'file' && finding.row !== undefined && finding.row.uuid === undefined)
       this.#sweepIfGone();
-    // A directory that was placed from elsewhere is as the index says, but nobody has watched it yet.
-    if (finding.kind === 'same' && finding.row.kind === 'directory' && !this.#watch.has(localPath))
-      this.#scans.request(finding.path, 'deep');
     if (this.#uncertain.delete(finding.path)) this.#scans.request(finding.path, 'shallow');
   }
 

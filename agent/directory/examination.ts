@@ -11,16 +11,16 @@ import { nameOf, parentOf } from '../platform/files.ts';
 import { type Debouncer, type DebounceTimes, openDebouncer } from './debounce.ts';
 import { type Examiner, examine, type Finding } from './examine.ts';
 import type { PathHolds } from './holds.ts';
-import type { ProblemList } from './problems.ts';
 import { type Recorded, type Recorder, record } from './record-changes.ts';
+import type { RefusedWrites } from './refused-writes.ts';
 
 export interface ExaminationOptions {
   readonly examiner: () => Examiner;
   readonly recorder: Recorder;
   readonly holds: PathHolds;
-  readonly problems: ProblemList;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly writes: RefusedWrites;
   readonly times?: DebounceTimes;
   /** False while nothing may be looked at. */
   readonly mayRun: () => boolean;
@@ -47,6 +47,8 @@ export class Examination {
   readonly #options: ExaminationOptions;
   readonly #debouncer: Debouncer;
   #findings: Finding[] = [];
+  /** What was found there could not be noted: to be looked at again. */
+  readonly #unnoted = new Set<string>();
   #active = 0;
   /** Where in the marked rows of the index we are; undefined: behind the last. */
   #cursor: number | undefined;
@@ -97,7 +99,7 @@ export class Examination {
     if (this.#isPumping) return;
     this.#isPumping = true;
     try {
-      while (this.#active < AT_ONCE && this.#options.mayRun()) {
+      while (this.#active < AT_ONCE && this.#options.mayRun() && !this.#options.writes.isStuck) {
         const [path] = this.#debouncer.take(1);
         if (path !== undefined) void this.#work(path);
         else if (!this.#feedMore()) break;
@@ -176,8 +178,7 @@ export class Examination {
     const findings = this.#findings;
     if (findings.length === 0 || this.#options.examiner().signal.aborted) return;
     this.#findings = [];
-    const results =
-      this.#note(findings) ?? findings.flatMap((finding) => this.#note([finding]) ?? [undefined]);
+    const results = this.#noteAll(findings);
     findings.forEach((finding, i) => {
       const result = results[i];
       this.#debouncer.done(finding.path, result !== 'stale');
@@ -185,9 +186,24 @@ export class Examination {
     });
   }
 
+  #noteAll(findings: readonly Finding[]): (Recorded | undefined)[] {
+    const { writes } = this.#options;
+    const together = this.#note(findings);
+    if (together !== undefined) writes.worked();
+    if (together !== undefined || writes.isStuck) return together ?? [];
+    return findings.flatMap((finding) => this.#note([finding]) ?? [undefined]);
+  }
+
+  #lookAgain(): void {
+    const paths = [...this.#unnoted];
+    this.#unnoted.clear();
+    for (const path of paths) this.#debouncer.hurry(path);
+    this.feed();
+  }
+
   /** Undefined if it failed as a whole: then one of them is to blame, and the others should not suffer for it. */
   #note(findings: readonly Finding[]): Recorded[] | undefined {
-    const { recorder, holds, log } = this.#options;
+    const { recorder, holds, log, writes } = this.#options;
     try {
       return recorder.records.transaction(() =>
         findings.map((finding) => {
@@ -197,6 +213,10 @@ export class Examination {
         }),
       );
     } catch (thrown) {
+      if (writes.refused(thrown, 'findings', () => this.#lookAgain())) {
+        for (const { path } of findings) this.#unnoted.add(path);
+        return undefined;
+      }
       if (findings.length === 1)
         log.error('a change could not be noted', { path: findings[0]!.path, error: asError(thrown) });
       return undefined;

@@ -1,6 +1,6 @@
 /** What fetching needs of a session, and what the session gives to it. */
 
-import { peerError } from '../base/errors.ts';
+import { asError, peerError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { MessageOf } from '../wire/message.ts';
 import type { OutgoingMessage, Payload } from '../wire/message-stream.ts';
@@ -42,6 +42,13 @@ export class Source {
   constructor(number: number, peer: SourcePeer) {
     this.number = number;
     this.peer = peer;
+  }
+
+  /** A session whose sending fails ends, and its end detaches the source. */
+  send(message: OutgoingMessage): void {
+    this.peer.send(message).catch((reason: unknown) => {
+      this.peer.log.debug('a request could not be sent', { reason: asError(reason) });
+    });
   }
 
   /** @throws SkylarkError (peer) `directory.unasked` if it goes on like this. */

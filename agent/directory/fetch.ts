@@ -5,16 +5,21 @@
  */
 
 import type { Clock, Timer } from '../base/clock.ts';
-import { asError, errorCode, SkylarkError } from '../base/errors.ts';
+import { asError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { encode, type MessageOf } from '../wire/message.ts';
-import type { OutgoingMessage, Payload } from '../wire/message-stream.ts';
+import type { Payload } from '../wire/message-stream.ts';
+import type { Absences } from './absences.ts';
 import { Backlog } from './backlog.ts';
+import { BusyContents } from './busy-contents.ts';
 import { type Delivered, Delivery, type DeliveryOptions } from './deliver.ts';
+import type { DiskRoom } from './disk-room.ts';
 import { type FetchSource, Source, type SourcePeer } from './fetch-source.ts';
+import { Incoming } from './incoming.ts';
+import { type Interval, totalLength } from './intervals.ts';
 import * as messages from './messages.ts';
 import type { PendingRow } from './pending.ts';
-import { readBytes, readFilter, writeBytes } from './receive.ts';
+import { readFilter } from './receive.ts';
 import type { RefusalStore } from './refusals.ts';
 import { Retries } from './retries.ts';
 import { type Request, SCHEDULE_LIMITS, Schedule } from './schedule.ts';
@@ -24,6 +29,8 @@ import { isOfOneFile } from './troubles.ts';
 export interface FetcherOptions extends DeliveryOptions {
   readonly refusals: RefusalStore;
   readonly local: LocalContents;
+  readonly room: DiskRoom;
+  readonly absences: Absences;
   readonly clock: Clock;
   readonly log: Logger;
   /** False while nothing may be written to the folder, or it is not yet known what is in it. */
@@ -48,15 +55,12 @@ export class Fetcher {
   readonly #schedule: Schedule;
   readonly #backlog: Backlog;
   readonly #delivery: Delivery;
+  readonly #incoming: Incoming;
   readonly #sources = new Map<number, Source>();
-  /** Contents that are being copied, opened, verified or placed. */
-  readonly #busy = new Set<string>();
-  /** Those of them that more records have asked for meanwhile. */
-  readonly #again = new Set<string>();
+  readonly #busy: BusyContents;
   readonly #retries: Retries;
   #nextSource = 1;
   #copies = 0;
-  #idleWaiters: (() => void)[] = [];
   #isScheduled = false;
   #isPaused = false;
   #isClosed = false;
@@ -66,12 +70,20 @@ export class Fetcher {
     this.#options = options;
     this.#backlog = new Backlog(options.pending);
     this.#delivery = new Delivery(options);
+    this.#busy = new BusyContents({
+      onFailure: (thrown, sha256) => {
+        if (!this.#isClosed) this.#onTrouble(thrown, sha256);
+      },
+      again: (sha256) => this.#copyAll(sha256),
+      onDone: () => this.wake(),
+    });
     this.#retries = new Retries({
       clock: options.clock,
-      onAll: () => this.#lookAgain(),
+      onAll: () => this.lookAgain(),
       onDue: (due) => this.#guarded(() => this.#retry(due)),
     });
     this.#schedule = new Schedule((number, sha256) => this.#likelihood(number, sha256), SCHEDULE_LIMITS);
+    this.#incoming = new Incoming({ ...options, schedule: this.#schedule, now: () => this.#now() });
   }
 
   /** Something may have become pending. */
@@ -91,7 +103,7 @@ export class Fetcher {
   resume(): void {
     this.#isPaused = false;
     this.#retries.hope();
-    this.#lookAgain();
+    this.lookAgain();
   }
 
   attach(peer: SourcePeer): FetchSource {
@@ -101,7 +113,7 @@ export class Fetcher {
     this.#schedule.addSource(number, this.#now());
     this.#retries.reset();
     this.#backlog.restart();
-    this.#send(source, { json: encode(messages.getPresence, {}) });
+    source.send({ json: encode(messages.getPresence, {}) });
     this.#tick ??= this.#options.clock.after(TICK_MS, () => this.#guarded(() => this.#onTick()));
     this.wake();
     return {
@@ -110,7 +122,8 @@ export class Fetcher {
       getError: ({ sha256, message }) => {
         source.peer.log.debug('a peer can not serve a file', { sha256, message });
         // Written down only if it was asked: whoever answers unasked must not make us write.
-        if (this.#onRefused(source, sha256)) this.#options.refusals.add(source.peer.id, sha256);
+        const size = this.#schedule.sizeOf(sha256);
+        if (this.#onRefused(source, sha256)) this.#options.refusals.add(source.peer.id, sha256, size);
       },
       bloomFilter: async ({ kValue }, payload) => {
         source.presence.setFilter(await readFilter(payload), kValue);
@@ -132,14 +145,21 @@ export class Fetcher {
   obsolete(sha256: string): void {
     if (this.#busy.has(sha256) || this.#options.pending.isWanted(sha256)) return;
     this.#retries.settled(sha256);
-    this.#schedule.drop(sha256);
+    this.#options.absences.over(sha256);
+    this.#drop(sha256);
     if (this.#options.partials.has(sha256))
-      void this.#work(sha256, () => this.#options.partials.discard(sha256));
+      void this.#busy.run(sha256, () => this.#options.partials.discard(sha256));
+  }
+
+  /** There is more room on the disk. */
+  lookAgain(): void {
+    this.#backlog.restart();
+    this.wake();
   }
 
   /** Resolves when nothing is under way on our own disk. */
-  async idle(): Promise<void> {
-    while (this.#busy.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+  idle(): Promise<void> {
+    return this.#busy.idle();
   }
 
   async close(): Promise<void> {
@@ -170,6 +190,13 @@ export class Fetcher {
 
   #advance(): void {
     if (!this.#mayRun) return;
+    const { room, pending } = this.#options;
+    // Where the folder is not there, that is told elsewhere.
+    if (!room.isFresh && pending.has('content'))
+      return void room
+        .look()
+        .catch(() => this.#retries.trouble())
+        .then(() => this.wake());
     // Half empty: so that rows are read in portions, not one by one.
     for (let portion = 0; this.#schedule.room >= SCHEDULE_LIMITS.contents / 2; portion++) {
       if (portion === PORTIONS) this.wake();
@@ -182,34 +209,36 @@ export class Fetcher {
   }
 
   #consider({ uuid, sha256, size }: PendingRow): void {
-    const { local, partials } = this.#options;
-    if (sha256 === undefined || this.#retries.isHopeless(sha256)) return;
-    if (this.#busy.has(sha256)) this.#again.add(sha256);
+    const { local } = this.#options;
+    if (sha256 === undefined || this.#retries.isHopeless(sha256, size)) return;
+    if (this.#busy.has(sha256)) this.#busy.repeat(sha256);
     if (this.#busy.has(sha256) || this.#schedule.has(sha256)) return;
-    if (size === 0n || local.mayHave(sha256)) void this.#work(sha256, () => this.#copy(uuid, sha256, size));
-    else if (size > SMALL_CONTENT && partials.has(sha256))
-      void this.#work(sha256, () => this.#goOn(sha256, Number(size)));
+    if (size === 0n || local.mayHave(sha256))
+      void this.#busy.run(sha256, () => this.#copy(uuid, sha256, size));
+    else this.#fetch(sha256, size);
+  }
+
+  #fetch(sha256: string, size: bigint): void {
+    if (this.#busy.has(sha256) || this.#schedule.has(sha256)) return;
+    const { partials } = this.#options;
+    if (size > SMALL_CONTENT && partials.has(sha256))
+      void this.#busy.run(sha256, () => this.#goOn(sha256, Number(size)));
     else this.#want(sha256, size);
   }
 
-  #want(sha256: string, size: bigint): void {
+  #want(sha256: string, size: bigint, have: readonly Interval[] = []): void {
     // Without anybody to ask, there is no use in choosing what to ask for.
-    if (this.#sources.size > 0) this.#schedule.want({ sha256, size: Number(size) });
+    if (this.#sources.size === 0) return;
+    const { room } = this.#options;
+    const left = size - BigInt(totalLength(have));
+    // What is large takes room when it begins to come: announcing it must not take any from others.
+    const isRoom = size <= SMALL_CONTENT ? room.begin(sha256, left) : room.fits(sha256, left);
+    if (isRoom) this.#schedule.want({ sha256, size: Number(size), have: [...have] });
   }
 
-  /** Runs `work` on the contents, with whatever it throws dealt with. */
-  async #work(sha256: string, work: () => Promise<void>): Promise<void> {
-    this.#busy.add(sha256);
-    try {
-      await work();
-    } catch (thrown) {
-      if (!this.#isClosed) this.#onTrouble(thrown, sha256);
-    } finally {
-      this.#busy.delete(sha256);
-      if (this.#again.delete(sha256)) void this.#work(sha256, () => this.#copyAll(sha256));
-      if (this.#busy.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
-      this.wake();
-    }
+  #drop(sha256: string): void {
+    this.#schedule.drop(sha256);
+    this.#options.room.end(sha256);
   }
 
   async #copy(uuid: string, sha256: string, size: bigint): Promise<void> {
@@ -238,72 +267,32 @@ export class Fetcher {
       const outcome = await this.#delivery.file(sha256, size);
       if (outcome === 'wrong') this.#want(sha256, BigInt(size));
       else this.#account(sha256, outcome);
-    } else if (this.#sources.size > 0) this.#schedule.want({ sha256, size, have });
-    else await this.#options.partials.close(sha256);
+      return;
+    }
+    this.#want(sha256, BigInt(size), have);
+    if (!this.#schedule.has(sha256)) await this.#options.partials.close(sha256);
   }
 
   #issue(requests: readonly Request[]): void {
     for (const { source, sha256, offset, length } of requests) {
       const range = [BigInt(offset), BigInt(length)] as const;
-      this.#send(this.#sources.get(source), { json: encode(messages.get, { sha256, range }) });
+      this.#sources.get(source)?.send({ json: encode(messages.get, { sha256, range }) });
     }
-  }
-
-  /** A session whose sending fails ends, and its end detaches the source. */
-  #send(source: Source | undefined, message: OutgoingMessage): void {
-    source?.peer.send(message).catch((reason: unknown) => {
-      source.peer.log.debug('a request could not be sent', { reason: asError(reason) });
-    });
   }
 
   async #onData(source: Source, message: MessageOf<typeof messages.data>, payload: Payload | undefined) {
     const { sha256 } = message;
-    const [start, count] = message.range ?? [0n, BigInt(this.#schedule.sizeOf(sha256))];
-    const [offset, length] = [Number(start), Number(count)];
-    const reception = this.#schedule.begin(source.number, sha256, offset, length, this.#now());
-    // What is not read is skipped.
-    if (reception === 'unasked') return source.answeredUnasked();
-    if (reception === 'late' || payload === undefined) {
-      this.#settle(source, sha256, offset, length, reception === 'late');
-      return this.wake();
-    }
-    const heard = (bytes: number) => {
-      this.#schedule.heard(source.number, this.#now());
-      this.#options.received(bytes);
-    };
-    const size = this.#schedule.sizeOf(sha256);
-    if (size <= SMALL_CONTENT && length === size) {
-      const bytes = await readBytes(payload, length, heard);
-      const outcome = this.#settle(source, sha256, offset, length, bytes !== undefined);
-      if (bytes === undefined || outcome !== 'complete') return this.wake();
-      void this.#work(sha256, () => this.#deliver(sha256, this.#delivery.bytes(sha256, bytes)));
-      this.wake();
-      return this.#delivery.room();
-    }
-    let isWhole: boolean;
-    try {
-      const partial = await this.#options.partials.open(sha256, size);
-      isWhole = await writeBytes(payload, partial, offset, length, heard);
-    } catch (thrown) {
-      if (thrown instanceof SkylarkError && thrown.fault === 'peer') throw thrown;
-      this.#schedule.drop(sha256);
-      this.#schedule.delivered(source.number, sha256, offset, length, this.#now());
-      return this.#onTrouble(thrown, sha256);
-    }
-    if (this.#settle(source, sha256, offset, length, isWhole) === 'complete')
-      void this.#work(sha256, () => this.#deliver(sha256, this.#delivery.file(sha256, size)));
+    const arrival = await this.#incoming.receive(source, message, payload);
+    if (arrival.kind === 'unasked') return source.answeredUnasked();
+    if (arrival.kind === 'failed') return this.#onTrouble(arrival.error, sha256, arrival.size);
     this.wake();
-    return undefined;
-  }
-
-  #settle(source: Source, sha256: string, offset: number, length: number, isWhole: boolean) {
-    if (isWhole) {
-      source.presence.announce(sha256);
-      return this.#schedule.delivered(source.number, sha256, offset, length, this.#now());
-    }
-    // The file was changed there while it was sent.
-    this.#schedule.refused(source.number, sha256, { start: offset, end: offset + length }, this.#now());
-    return 'late';
+    if (arrival.kind === 'part') return undefined;
+    const { bytes, size } = arrival;
+    void this.#busy.run(sha256, () =>
+      this.#deliver(sha256, bytes ? this.#delivery.bytes(sha256, bytes) : this.#delivery.file(sha256, size)),
+    );
+    // What is in memory waits for its place.
+    return bytes === undefined ? undefined : this.#delivery.room();
   }
 
   /** What became of contents that had arrived. */
@@ -312,7 +301,7 @@ export class Fetcher {
     try {
       outcome = await delivering;
     } finally {
-      if (outcome !== 'wrong') this.#schedule.drop(sha256);
+      if (outcome !== 'wrong') this.#drop(sha256);
     }
     if (outcome === 'wrong') this.#onMismatch(sha256);
     else this.#account(sha256, outcome);
@@ -322,6 +311,7 @@ export class Fetcher {
     // Of several records with the same contents, some may have them and others not.
     if (this.#options.pending.isWanted(sha256)) this.#retries.later(sha256, 'blocked');
     else this.#retries.settled(sha256);
+    this.#options.absences.over(sha256);
     if (outcome !== 'done') return;
     this.#retries.worked();
     this.#options.onPlaced();
@@ -330,17 +320,19 @@ export class Fetcher {
   #onMismatch(sha256: string): void {
     const culprit = this.#schedule.mismatch(sha256);
     const source = culprit === undefined ? undefined : this.#sources.get(culprit);
-    if (source !== undefined) this.#options.refusals.add(source.peer.id, sha256);
+    const size = this.#schedule.sizeOf(sha256);
+    if (source !== undefined) this.#options.refusals.add(source.peer.id, sha256, size);
     source?.lied(sha256);
+    this.#options.room.end(sha256);
     this.wake();
   }
 
-  /** @returns whether it was asked. */
+  /** @returns whether it was asked, and the answer is still of use. */
   #onRefused(source: Source, sha256: string): boolean {
     const reception = this.#schedule.refused(source.number, sha256, undefined, this.#now());
     if (reception === 'unasked') source.answeredUnasked();
     else this.wake();
-    return reception !== 'unasked';
+    return reception === 'useful';
   }
 
   #onPresent(source: Source, sha256: string): void {
@@ -355,7 +347,8 @@ export class Fetcher {
 
   #likelihood(number: number, sha256: string) {
     const source = this.#sources.get(number);
-    if (source === undefined || this.#options.refusals.has(source.peer.id, sha256)) return 'never';
+    const size = this.#schedule.sizeOf(sha256);
+    if (source === undefined || this.#options.refusals.has(source.peer.id, sha256, size)) return 'never';
     return source.presence.likelihood(sha256);
   }
 
@@ -366,16 +359,20 @@ export class Fetcher {
     if (!this.#mayRun) return;
     const { requests, exhausted } = this.#schedule.tick(this.#now());
     this.#issue(requests);
-    for (const sha256 of exhausted) {
-      this.#retries.later(sha256, 'absent');
-      void this.#work(sha256, () => this.#options.partials.close(sha256));
-    }
+    for (const { sha256, size } of exhausted) this.#onExhausted(sha256, BigInt(size));
     this.#advance();
   }
 
-  #lookAgain(): void {
-    this.#backlog.restart();
-    this.wake();
+  /** Nobody has them, or nobody has them of this size. */
+  #onExhausted(sha256: string, size: bigint): void {
+    this.#options.room.end(sha256);
+    const other = this.#options.absences.note(sha256, size);
+    if (other === undefined) this.#retries.later(sha256, 'absent');
+    void this.#busy
+      .run(sha256, () => this.#options.partials.close(sha256))
+      .then(() => {
+        if (other !== undefined && this.#mayRun) this.#guarded(() => this.#fetch(sha256, other));
+      });
   }
 
   #retry(due: readonly string[]): void {
@@ -388,12 +385,12 @@ export class Fetcher {
     this.wake();
   }
 
-  #onTrouble(thrown: unknown, sha256?: string): void {
+  #onTrouble(thrown: unknown, sha256?: string, size?: number): void {
     const code = errorCode(thrown);
     this.#options.log.debug('a file could not be put into its place', { code, error: asError(thrown) });
     this.#options.onTrouble(asError(thrown));
     if (sha256 === undefined || !isOfOneFile(code)) this.#retries.trouble();
-    else if (code === 'files.too_big') this.#retries.never(sha256);
+    else if (code === 'files.too_big') this.#retries.never(sha256, size);
     else this.#retries.later(sha256, 'blocked');
   }
 }

@@ -102,7 +102,8 @@ export function follow(options: FollowOptions): Follower {
   };
 }
 
-function conflictSource(value: Json): string | undefined {
+/** The record whose conflict this one holds the loser of; undefined for all others. */
+export function conflictSource(value: Json): string | undefined {
   const source = isJsonObject(value) ? value.conflict_source : undefined;
   return typeof source === 'string' ? source : undefined;
 }

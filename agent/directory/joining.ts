@@ -8,11 +8,11 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { asError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
-import type { PendingStore } from './pending.ts';
 
 export interface JoiningOptions {
   readonly index: LocalIndex;
-  readonly pending: PendingStore;
+  /** Whether anything is still to be placed that can come. */
+  readonly isPending: () => boolean;
   readonly clock: Clock;
   readonly log: Logger;
   /** Everything that was found in the folder has been read. */
@@ -95,20 +95,13 @@ export class Joining {
   }
 
   #isQuiet(): boolean {
-    const { clock, isSupplied, isRead, onRead, quiet = QUIET_MS } = this.#options;
+    const { clock, isSupplied, isRead, isPending, onRead, quiet = QUIET_MS } = this.#options;
     if (!this.#isRead && isRead()) {
       this.#isRead = true;
       onRead();
     }
-    if (!this.#isRead || !isSupplied() || !isRead() || this.#isPending()) this.disturb();
+    if (!this.#isRead || !isSupplied() || !isRead() || isPending()) this.disturb();
     return clock.monotonic() - this.#quietSince >= quiet;
-  }
-
-  #isPending(): boolean {
-    const { pending } = this.#options;
-    return (['folder', 'here', 'content', 'removal', 'folder_removal'] as const).some((kind) =>
-      pending.has(kind),
-    );
   }
 
   /** Files first; folders go with their last file, empty ones by themselves. */

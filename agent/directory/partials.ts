@@ -6,7 +6,8 @@
 
 import { fromHex, toHex } from '../base/bytes.ts';
 import { isJsonObject, parseJson, stringifyJson } from '../base/json.ts';
-import type { ShareRoot, Temporary } from '../platform/files.ts';
+import { openSha256, type RunningHash } from '../crypto/hash.ts';
+import { type ShareRoot, type Temporary, temporaryPath } from '../platform/files.ts';
 import type { Sqlite, SqlOutput } from '../platform/sqlite.ts';
 import { type Interval, merged } from './intervals.ts';
 
@@ -20,6 +21,17 @@ const MIGRATIONS = [
     PRIMARY KEY(club, sha256)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  DROP TABLE directory_partial;
+  CREATE TABLE directory_partial(
+    club TEXT NOT NULL,
+    sha256 BLOB NOT NULL,
+    -- As the record says: what has come under the right one is not lost when a wrong one is tried.
+    size INTEGER NOT NULL,
+    have TEXT NOT NULL,
+    PRIMARY KEY(club, sha256, size)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** Bytes after which what is there is noted. */
@@ -27,6 +39,9 @@ const NOTE_EVERY = 33_554_432;
 /** Most intervals that are noted: a transfer from many peers is never in more pieces. */
 const MAX_INTERVALS = 4_096;
 const PREFIX = 'get-';
+/** What others (the firmware bridge) keep beside ours is theirs to go on with, but nobody comes back after so long. */
+const FOREIGN = 'bridge-';
+const FOREIGN_AGE_NS = 1_209_600_000_000_000n;
 
 interface Stored extends Readonly<Record<string, SqlOutput>> {
   readonly sha256: Uint8Array;
@@ -38,6 +53,7 @@ export class Partials {
   readonly #sqlite: Sqlite;
   readonly #club: string;
   readonly #root: ShareRoot;
+  /** By SHA-256: only one size is tried at a time. */
   readonly #open = new Map<string, Promise<Partial>>();
 
   constructor(sqlite: Sqlite, club: string, root: ShareRoot) {
@@ -49,7 +65,7 @@ export class Partials {
 
   /** Whether an earlier transfer has left something of these contents. */
   has(sha256: string): boolean {
-    return this.#open.has(sha256) || this.#stored(sha256) !== undefined;
+    return this.#open.has(sha256) || this.#sizes(sha256).length > 0;
   }
 
   /** The file of these contents, which is made if it is not there. */
@@ -71,61 +87,87 @@ export class Partials {
     const partial = await opening.catch(() => undefined);
     if (partial === undefined) return;
     await partial.settled();
-    this.#note(partial);
-    await partial.temporary.close();
+    try {
+      this.#note(partial);
+    } finally {
+      await partial.temporary.close();
+    }
   }
 
-  /** Forgets what is there. */
-  async discard(sha256: string): Promise<void> {
+  /** Forgets what is there, also under other sizes unless `size` is given. */
+  async discard(sha256: string, size?: number): Promise<void> {
     const opening = this.#open.get(sha256);
-    this.#open.delete(sha256);
-    this.#forget(sha256);
     const partial = await opening?.catch(() => undefined);
-    if (partial === undefined) return;
-    await partial.settled();
-    await partial.temporary.discard();
+    if (partial !== undefined && (size === undefined || partial.size === size)) {
+      this.#open.delete(sha256);
+      this.#forget(sha256, partial.size);
+      await partial.settled();
+      await partial.temporary.discard();
+    }
+    for (const other of this.#sizes(sha256)) {
+      if (size !== undefined && other !== size) continue;
+      this.#forget(sha256, other);
+      await (await this.#root.openTemporary(labelOf(sha256, other), { resume: true })).discard();
+    }
   }
 
   /** The file took its place in the share. */
-  used(sha256: string): void {
+  used({ sha256, size }: Partial): void {
     this.#open.delete(sha256);
-    this.#forget(sha256);
+    this.#forget(sha256, size);
   }
 
+  /** What can't be noted any more (the database's disk is full) is fetched once more. */
   async closeAll(): Promise<void> {
-    await Promise.all([...this.#open.keys()].map((sha256) => this.close(sha256)));
+    await Promise.allSettled([...this.#open.keys()].map((sha256) => this.close(sha256)));
   }
 
-  /** Removes what nobody wants any more. To be called while nothing is open. */
-  async clean(isWanted: (sha256: string) => boolean): Promise<void> {
+  /**
+   * Removes what nobody wants any more. To be called while nothing is open.
+   * @param now nanoseconds since 1970
+   */
+  async clean(isWanted: (sha256: string) => boolean, now: bigint): Promise<void> {
     const kept = new Set<string>();
     const rows = this.#sqlite
       .prepare<Stored>('SELECT * FROM directory_partial WHERE club = ?')
       .all(this.#club);
     for (const row of rows) {
-      const sha256 = toHex(row.sha256);
-      if (isWanted(sha256)) kept.add(sha256);
-      else this.#forget(sha256);
+      const [sha256, size] = [toHex(row.sha256), Number(row.size)];
+      if (isWanted(sha256)) kept.add(labelOf(sha256, size));
+      else this.#forget(sha256, size);
     }
     for (const label of await this.#root.listTemporaries()) {
-      if (label.startsWith(PREFIX) && kept.has(label.slice(PREFIX.length))) continue;
+      if (kept.has(label) || (label.startsWith(FOREIGN) && !(await this.#isOld(label, now)))) continue;
       await (await this.#root.openTemporary(label, { resume: true })).discard();
     }
   }
 
+  /** A time in the future means that the clock was set back since: then nothing is known about its age. */
+  async #isOld(label: string, now: bigint): Promise<boolean> {
+    const facts = await this.#root.look(temporaryPath(label));
+    return facts !== undefined && now - facts.mtimeNs > FOREIGN_AGE_NS;
+  }
+
   async #openFile(sha256: string, size: number): Promise<Partial> {
-    const temporary = await this.#root.openTemporary(labelOf(sha256), { resume: true });
-    const stored = this.#stored(sha256);
+    const temporary = await this.#root.openTemporary(labelOf(sha256, size), { resume: true });
+    const stored = this.#stored(sha256, size);
     // Less is in the file than was noted if the power failed before it was on the disk.
     const there = Math.min(size, Number(temporary.resumedSize));
-    const have = stored?.size === BigInt(size) ? decodeIntervals(stored.have, there) : [];
+    const have = stored === undefined ? [] : decodeIntervals(stored.have, there);
     return new Partial(temporary, sha256, size, have, (partial) => this.#note(partial));
   }
 
-  #stored(sha256: string): Stored | undefined {
+  #stored(sha256: string, size: number): Stored | undefined {
     return this.#sqlite
-      .prepare<Stored>('SELECT * FROM directory_partial WHERE club = ? AND sha256 = ?')
-      .get(this.#club, fromHex(sha256));
+      .prepare<Stored>('SELECT * FROM directory_partial WHERE club = ? AND sha256 = ? AND size = ?')
+      .get(this.#club, fromHex(sha256), size);
+  }
+
+  #sizes(sha256: string): number[] {
+    return this.#sqlite
+      .prepare<{ size: bigint }>('SELECT size FROM directory_partial WHERE club = ? AND sha256 = ?')
+      .all(this.#club, fromHex(sha256))
+      .map(({ size }) => Number(size));
   }
 
   #note({ sha256, size, have }: Partial): void {
@@ -134,10 +176,10 @@ export class Partials {
       .run(this.#club, fromHex(sha256), size, encodeIntervals(have));
   }
 
-  #forget(sha256: string): void {
+  #forget(sha256: string, size: number): void {
     this.#sqlite
-      .prepare('DELETE FROM directory_partial WHERE club = ? AND sha256 = ?')
-      .run(this.#club, fromHex(sha256));
+      .prepare('DELETE FROM directory_partial WHERE club = ? AND sha256 = ? AND size = ?')
+      .run(this.#club, fromHex(sha256), size);
   }
 }
 
@@ -150,6 +192,9 @@ export class Partial {
   #have: Interval[];
   #line: Promise<void> = Promise.resolve();
   #unnoted = 0;
+  /** Of the first `hashed` bytes, while they come in order: then nothing has to be read again. */
+  #hash: RunningHash | undefined;
+  #hashed = 0;
 
   constructor(
     temporary: Temporary,
@@ -163,6 +208,8 @@ export class Partial {
     this.size = size;
     this.#have = have;
     this.#note = note;
+    // What an earlier run has left was never hashed.
+    if (have.length === 0) this.#hash = openSha256();
   }
 
   /** What is there. */
@@ -173,6 +220,9 @@ export class Partial {
   /** @throws `files.no_space`, `files.too_big`, other `files.*`. */
   write(bytes: Uint8Array, offset: number): Promise<void> {
     const written = this.#line.then(async () => {
+      if (offset === this.#hashed) this.#hash?.update(bytes);
+      else this.#hash = undefined;
+      this.#hashed += bytes.length;
       await this.temporary.write(bytes, BigInt(offset));
       this.#have = merged([...this.#have, { start: offset, end: offset + bytes.length }]);
       this.#unnoted += bytes.length;
@@ -184,6 +234,13 @@ export class Partial {
     return written;
   }
 
+  /** SHA-256 of all that was written, once, if it came in order and is complete; undefined: it has to be read. */
+  hashed(): string | undefined {
+    const hash = this.#hash;
+    this.#hash = undefined;
+    return this.#hashed === this.size && hash !== undefined ? toHex(hash.digest()) : undefined;
+  }
+
   /** Resolves when no write is under way. */
   settled(): Promise<void> {
     return this.#line;
@@ -191,8 +248,8 @@ export class Partial {
 }
 
 /** The label of the temporary. */
-export function labelOf(sha256: string): string {
-  return PREFIX + sha256;
+export function labelOf(sha256: string, size: number): string {
+  return `${PREFIX}${sha256}-${size}`;
 }
 
 function encodeIntervals(intervals: readonly Interval[]): string {

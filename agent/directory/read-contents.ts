@@ -10,14 +10,14 @@ import { randomBytes } from '../crypto/random.ts';
 import {
   type OpenFile,
   type ShareRoot,
-  STATE_FOLDER,
   sameFacts,
-  TEMPORARY_SUFFIX,
   type Temporary,
+  temporaryPath,
 } from '../platform/files.ts';
 import type { Archive, ArchivedFile } from './archive.ts';
 import { judge, unreadable } from './archive-history.ts';
 import type { Collector, Demand } from './demand.ts';
+import type { DiskRoom } from './disk-room.ts';
 import type { FileEntry } from './entry.ts';
 import type { Hashing } from './hashing.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
@@ -53,6 +53,7 @@ export interface ContentReaderOptions {
   readonly archive: Archive;
   readonly hashing: Hashing;
   readonly demand: Demand;
+  readonly room: Pick<DiskRoom, 'during'>;
   /** Of the share: small files are hashed together, and end together. */
   readonly signal: AbortSignal;
 }
@@ -116,7 +117,7 @@ export class ContentReader {
     { sha256, size }: { readonly sha256: string; readonly size: bigint },
     { signal, heard }: Asking,
   ): Promise<{ readonly temporary: Temporary } | 'nobody' | 'absent'> {
-    const { root, hashing, demand } = this.#options;
+    const { root, hashing, demand, room } = this.#options;
     const label = `demand-${toHex(randomBytes(8))}`;
     const temporary = await root.openTemporary(label, {});
     const collector: Collector = {
@@ -128,7 +129,8 @@ export class ContentReader {
       ...(heard === undefined ? {} : { heard }),
     };
     try {
-      const outcome = await demand.collect(collector, AbortSignal.any([signal, this.#options.signal]));
+      const either = AbortSignal.any([signal, this.#options.signal]);
+      const outcome = await room.during(undefined, size, () => demand.collect(collector, either));
       if (outcome === 'collected') return { temporary };
       await temporary.discard();
       return outcome;
@@ -194,7 +196,7 @@ export class ContentReader {
     const { temporary } = fetched;
     let file: OpenFile;
     try {
-      file = await root.openFile(`/${STATE_FOLDER}/tmp/${temporary.label}${TEMPORARY_SUFFIX}`);
+      file = await root.openFile(temporaryPath(temporary.label));
     } catch (thrown) {
       await temporary.discard();
       throw thrown;

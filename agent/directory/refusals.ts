@@ -22,6 +22,18 @@ const MIGRATIONS = [
     PRIMARY KEY(club, sha256, peer)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  DROP TABLE directory_refusal;
+  CREATE TABLE directory_refusal(
+    club TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    -- As the record says: a wrong one is refused for good reason, and says nothing about the right one.
+    size INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY(club, sha256, peer, size)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export class RefusalStore {
@@ -39,22 +51,24 @@ export class RefusalStore {
     this.#expire();
   }
 
-  /** @param peer its peer ID. */
-  add(peer: string, sha256: string): void {
+  /** @param peer its peer ID. @param size that was asked for, bytes */
+  add(peer: string, sha256: string, size: number): void {
     if (this.#count >= MAX_REFUSALS) this.#expire();
     if (this.#count >= MAX_REFUSALS) return;
     this.#count += 1;
     this.#sqlite
-      .prepare('INSERT OR REPLACE INTO directory_refusal(club, sha256, peer, at) VALUES(?, ?, ?, ?)')
-      .run(this.#club, sha256, peer, this.#clock.now());
+      .prepare('INSERT OR REPLACE INTO directory_refusal(club, sha256, peer, size, at) VALUES(?, ?, ?, ?, ?)')
+      .run(this.#club, sha256, peer, size, this.#clock.now());
   }
 
   /** Whether that peer refused it less than six hours ago. */
-  has(peer: string, sha256: string): boolean {
+  has(peer: string, sha256: string, size: number): boolean {
     if (this.#count === 0) return false;
     const row = this.#sqlite
-      .prepare<{ at: bigint }>('SELECT at FROM directory_refusal WHERE club = ? AND sha256 = ? AND peer = ?')
-      .get(this.#club, sha256, peer);
+      .prepare<{ at: bigint }>(
+        'SELECT at FROM directory_refusal WHERE club = ? AND sha256 = ? AND peer = ? AND size = ?',
+      )
+      .get(this.#club, sha256, peer, size);
     return row !== undefined && this.#isRespected(row.at);
   }
 

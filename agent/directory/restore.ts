@@ -13,6 +13,7 @@ import type { Archive, ArchivedFile } from './archive.ts';
 import { judge, unreadable } from './archive-history.ts';
 import type { DiskChanges } from './changes.ts';
 import type { Damages } from './damages.ts';
+import type { DiskRoom } from './disk-room.ts';
 import type { Hashing } from './hashing.ts';
 import type { LocalIndex } from './local-index.ts';
 import { refusalOf } from './paths.ts';
@@ -26,6 +27,7 @@ export interface RestorerOptions {
   readonly changes: DiskChanges;
   readonly damages: Damages;
   readonly hashing: Hashing;
+  readonly room: Pick<DiskRoom, 'during'>;
   readonly signal: AbortSignal;
   /** False while nothing may be written to the folder. */
   readonly mayPlace: () => boolean;
@@ -117,13 +119,13 @@ export class Restorer {
 
   /** Fills the temporary file, and verifies what is in it then. */
   async #copy(version: ArchivedFile, temporary: Temporary) {
-    const { root, hashing, signal } = this.#options;
+    const { root, hashing, signal, room } = this.#options;
     const source = await root.openFile(version.path).catch((thrown: unknown) => {
       throw unreadable(version, thrown);
     });
     try {
-      await temporary.copyFrom(source);
       const { size } = source.facts;
+      await room.during(undefined, size, () => temporary.copyFrom(source));
       const sha256 = await hashTemporary(root, hashing, temporary.label, size, signal);
       const isNewer = judge(version, source.facts, sha256);
       return { sha256: sha256 ?? '', size, mtime: isNewer ? source.facts.mtimeNs : version.mtime, isNewer };

@@ -85,14 +85,15 @@ export class Retries {
     this.#remembered.delete(sha256);
   }
 
-  /** This file system can not hold the contents: they are not to be fetched again, until `hope`. */
-  never(sha256: string): void {
-    if (this.#hopeless.size < MAX_REMEMBERED) this.#hopeless.add(sha256);
+  /** This file system can not hold the contents (of that size, if it is given): not to be fetched again, until `hope`. */
+  never(sha256: string, size?: number): void {
+    if (this.#hopeless.size < MAX_REMEMBERED)
+      this.#hopeless.add(size === undefined ? sha256 : `${sha256} ${size}`);
     this.#remembered.delete(sha256);
   }
 
-  isHopeless(sha256: string): boolean {
-    return this.#hopeless.has(sha256);
+  isHopeless(sha256: string, size: bigint): boolean {
+    return this.#hopeless.has(sha256) || this.#hopeless.has(`${sha256} ${size}`);
   }
 
   /** The owner's word that it is worth another try. */

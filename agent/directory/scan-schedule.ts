@@ -6,6 +6,7 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import { asError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import type { RefusedWrites } from './refused-writes.ts';
 import type { ScanResult } from './scan.ts';
 
 export type ScanDepth = 'shallow' | 'deep';
@@ -14,6 +15,7 @@ export interface ScanScheduleOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  readonly writes: RefusedWrites;
   readonly scan: (path: string, depth: ScanDepth) => Promise<ScanResult>;
   /** False: nothing may be scanned now; whoever decides that calls `run` or `request` later. */
   readonly isPaused: () => boolean;
@@ -92,7 +94,7 @@ export class ScanSchedule {
   }
 
   async #runAll(): Promise<void> {
-    const { isPaused, checkRoot, signal, log, scan } = this.#options;
+    const { isPaused, checkRoot, signal, log, scan, writes } = this.#options;
     try {
       if (!(await checkRoot())) {
         this.#requested.clear();
@@ -107,6 +109,7 @@ export class ScanSchedule {
       if (signal.aborted) return;
       this.#requested.clear();
       if (errorCode(thrown)?.startsWith('share.')) await checkRoot();
+      else if (writes.refused(thrown, 'scan', () => this.request('/', 'deep'))) return;
       else log.error('the folder could not be scanned', { error: asError(thrown) });
       this.#scheduleNext();
     }
@@ -124,11 +127,12 @@ export class ScanSchedule {
   }
 
   async #scanEverything(): Promise<void> {
-    const { clock, log, onFullScan, scan } = this.#options;
+    const { clock, log, onFullScan, scan, writes } = this.#options;
     onFullScan('before');
     const start = clock.monotonic();
     const { entries, differing, gone } = await scan('/', 'deep');
     this.#lastMs = clock.monotonic() - start;
+    if (differing + gone > 0) writes.worked();
     log.debug('the folder was scanned', { entries, differing, gone, ms: Math.round(this.#lastMs) });
     onFullScan('after');
     this.#scheduleNext();

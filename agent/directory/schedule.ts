@@ -162,16 +162,16 @@ export class Schedule {
    * To be called every second or so. Takes work from sources that have fallen silent, lets idle sources repeat what
    * others are slow with, and gives up the contents that none of the sources has: the caller keeps those for later.
    */
-  tick(now: number): { readonly requests: readonly Request[]; readonly exhausted: readonly string[] } {
+  tick(now: number): { readonly requests: readonly Request[]; readonly exhausted: readonly Wanted[] } {
     for (const source of this.#sources.values()) if (source.isStalled(now)) this.#takeBack(source);
     const requests = this.next(now);
     for (const source of this.#sources.values()) this.#secondOpinions(source, now, requests);
-    const exhausted: string[] = [];
+    const exhausted: Wanted[] = [];
     if (this.#sources.size > 0) {
       for (const want of this.#wants.values()) {
         if (want.underWay.size > 0 || want.missing.length === 0) continue;
         if (this.#someSource(want, (likelihood) => likelihood !== 'never')) continue;
-        exhausted.push(want.sha256);
+        exhausted.push({ sha256: want.sha256, size: want.size });
         this.#forget(want);
       }
     }
@@ -228,8 +228,10 @@ export class Schedule {
     const { want } = request;
     this.#release(request);
     this.#settle(request, now);
-    this.#wants.get(sha256)?.likelihoods.set(id, 'never');
-    return want === undefined ? 'late' : 'useful';
+    // A late one may have been about another size.
+    if (want === undefined) return 'late';
+    want.likelihoods.set(id, 'never');
+    return 'useful';
   }
 
   /**

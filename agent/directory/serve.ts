@@ -25,6 +25,8 @@ export interface HeldContent {
 export interface Holdings {
   /** Only contents of live records of the session's own club. */
   find(sha256: string): Iterable<HeldContent>;
+  /** The same, where `find` has nothing; may have to read the file first. Never rejects. */
+  findSpare(sha256: string): Promise<HeldContent | undefined>;
   /** The file is not what it was: somebody should look at it. */
   changed(held: HeldContent): void;
 }
@@ -154,20 +156,28 @@ export class ContentServer {
 
   /** The first file that still is what it was when it was verified. */
   async #open(sha256: string): Promise<{ file: OpenFile; held: HeldContent } | undefined> {
-    for (const held of this.#options.holdings.find(sha256)) {
-      try {
-        const file = await this.#options.root.openFile(held.localPath);
-        if (sameFacts(file.facts, held.known)) return { file, held };
-        await file.close();
-      } catch (thrown) {
-        if (this.#closed) return undefined;
-        this.#options.log.debug('a file could not be opened for a peer', {
-          path: held.path,
-          code: errorCode(thrown),
-        });
-      }
-      this.#options.holdings.changed(held);
+    const { holdings } = this.#options;
+    for (const held of holdings.find(sha256)) {
+      const opened = await this.#openHeld(held);
+      if (opened !== undefined || this.#closed) return opened;
     }
+    const spare = await holdings.findSpare(sha256);
+    return spare && this.#openHeld(spare);
+  }
+
+  async #openHeld(held: HeldContent): Promise<{ file: OpenFile; held: HeldContent } | undefined> {
+    try {
+      const file = await this.#options.root.openFile(held.localPath);
+      if (sameFacts(file.facts, held.known)) return { file, held };
+      await file.close();
+    } catch (thrown) {
+      if (this.#closed) return undefined;
+      this.#options.log.debug('a file could not be opened for a peer', {
+        path: held.path,
+        code: errorCode(thrown),
+      });
+    }
+    this.#options.holdings.changed(held);
     return undefined;
   }
 

@@ -5,14 +5,18 @@ import type { Logger } from '../base/log.ts';
 import type { ClubDatabase } from '../database/club-database.ts';
 import type { ShareRoot } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
+import { Absences } from './absences.ts';
 import { Archive, type ArchiveLimits } from './archive.ts';
 import { DiskChanges } from './changes.ts';
 import { Custody } from './custody.ts';
+import { DiskRoom, NO_ROOM } from './disk-room.ts';
 import { Fetcher } from './fetch.ts';
-import { type Follower, follow } from './follow.ts';
+import { conflictSource, type Follower, follow } from './follow.ts';
 import type { Hashing } from './hashing.ts';
+import { ShareHoldings } from './holdings.ts';
 import { type LocalIndex, openLocalIndex } from './local-index.ts';
 import { Obstructions } from './obstructions.ts';
+import { OwnChanges } from './own-changes.ts';
 import { Partials } from './partials.ts';
 import { PendingStore } from './pending.ts';
 import { Placer } from './place.ts';
@@ -34,6 +38,10 @@ export interface ShareParts {
   readonly obstructions: Obstructions;
   readonly troubles: Troubles;
   readonly custody: Custody;
+  readonly ownChanges: OwnChanges;
+  readonly room: DiskRoom;
+  readonly holdings: ShareHoldings;
+  readonly absences: Absences;
 }
 
 export interface SharePartsOptions {
@@ -46,6 +54,10 @@ export interface SharePartsOptions {
   readonly root: ShareRoot;
   readonly signal: AbortSignal;
   readonly archive: ArchiveLimits | undefined;
+  /** See `DiskRoom`. */
+  readonly reserve?: bigint | undefined;
+  /** See `Absences`. */
+  readonly missingAfter?: number | undefined;
   /** Of the detector. */
   readonly hold: (paths: readonly string[]) => () => void;
   readonly nudge: (path: string) => void;
@@ -64,15 +76,43 @@ export function makeParts(options: SharePartsOptions): ShareParts {
   const index = openLocalIndex(sqlite, club);
   const pending = new PendingStore(sqlite, club);
   const limits = options.archive === undefined ? {} : { limits: options.archive };
-  const archive = new Archive({ sqlite, club, root, clock, log, ...limits });
+  const room = new DiskRoom({
+    root,
+    clock,
+    reserve: options.reserve,
+    isWanted: (sha256) => pending.isWanted(sha256),
+    onShort: (error) => troubles.add(error),
+    onRoom: () => fetcher.lookAgain(),
+    onEnough: () => troubles.over(NO_ROOM),
+  });
+  const archive = new Archive({ sqlite, club, root, clock, log, room, ...limits });
   const partials = new Partials(sqlite, club, root);
   const refusals = new RefusalStore(sqlite, club, clock);
-  const changes = new DiskChanges({ sqlite, club, archive, clock, hold: options.hold });
-  const local = new LocalContents({ root, index, archive, hashing, log, signal });
-  const custody = new Custody({ ...options, index, pending, archive, changes, local });
+  const changes = new DiskChanges({
+    sqlite,
+    club,
+    archive,
+    clock,
+    signal,
+    onTrouble: (error) => troubles.add(error),
+    hold: options.hold,
+  });
+  const local = new LocalContents({ root, index, archive, hashing, log, signal, room });
+  const custody = new Custody({ ...options, index, pending, archive, changes, local, room });
+  const { damages } = custody;
+  const holdings = new ShareHoldings({ root, index, archive, pending, damages, hashing, log, signal, nudge });
+  const absences = new Absences({
+    clock,
+    waitingFor: (sha256) => pending.waitingFor(sha256),
+    isConflictCopy: (uuid) => conflictSource(database.getByUuid(uuid)?.value ?? null) !== undefined,
+    missingAfter: options.missingAfter,
+  });
+  const ownChanges = new OwnChanges({ sqlite, club, writable: database.writable });
   const troubles = new Troubles({
-    damaged: () => custody.damages.problem(),
+    ownChanges,
+    damages,
     pending,
+    missing: () => absences.missing(),
     countRefused: options.countRefused,
     keyOf: (uuid) => database.getByUuid(uuid)?.key,
     log,
@@ -104,7 +144,18 @@ export function makeParts(options: SharePartsOptions): ShareParts {
   };
   const { received } = options;
   const reconciler = new Reconciler(running);
-  const fetcher = new Fetcher({ ...running, partials, refusals, local, root, hashing, signal, received });
+  const fetcher = new Fetcher({
+    ...running,
+    partials,
+    refusals,
+    local,
+    room,
+    absences,
+    root,
+    hashing,
+    signal,
+    received,
+  });
   const follower = follow({
     changes: database,
     index,
@@ -131,5 +182,9 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     obstructions,
     troubles,
     custody,
+    ownChanges,
+    room,
+    holdings,
+    absences,
   };
 }

@@ -19,6 +19,9 @@ export interface ShareStatus {
   readonly receiving: number;
   readonly sending: number;
   readonly archivedBytes: bigint;
+  /** Where the share may only be read: files beside it, and edits whose files the archive keeps. */
+  readonly besideFiles: number;
+  readonly putRightFiles: number;
   readonly problems: readonly Problem[];
 }
 

@@ -25,7 +25,6 @@ import type { IndexRow } from './local-index.ts';
 import { DIRECTORY, payloadLimits } from './messages.ts';
 import type { PendingTotals } from './pending.ts';
 import type { Problem } from './problems.ts';
-import type { HeldContent } from './serve.ts';
 import { makeParts, type ShareParts } from './share-parts.ts';
 import type { ShareEvent, ShareStatus } from './share-status.ts';
 
@@ -46,6 +45,10 @@ export interface ShareOptions {
   /** The first opening after joining a club: what is in the folder already is nobody's change. Remembered from then on. */
   readonly isJoining?: boolean;
   readonly archive?: ArchiveLimits;
+  /** Bytes of the file system that stay free. Default: see `defaultReserve`. */
+  readonly reserve?: bigint | undefined;
+  /** Milliseconds after which a conflict copy whose contents nobody has no longer counts as pending. Default: a minute. */
+  readonly missingAfter?: number;
   readonly debounce?: DebounceTimes;
   /** Milliseconds between full scans while everything is watched. */
   readonly rescanPeriod?: number;
@@ -135,13 +138,15 @@ export class Share {
       const settle = (uuid: string) => this.#parts.placer.settle(uuid);
       const shared = { sqlite, club, hashing, log, signal, settle };
       await recover({ ...shared, index: this.#parts.index, archive: this.#parts.archive, root: this.#root });
-      await this.#parts.partials.clean((sha256) => this.#parts.pending.isWanted(sha256));
+      const { pending, partials } = this.#parts;
+      await partials.clean((sha256) => pending.isWanted(sha256), this.#options.clock.now());
     } catch (thrown) {
       // Without the folder there is nothing to recover: it keeps until it is back.
       if (!errorCode(thrown)?.startsWith('share.')) throw thrown;
     }
     this.#startDetector();
-    if (!isFirst) this.#isReady = true;
+    // A restart in the middle of the first listing of a folder that joins: what is in it is not yet known.
+    if (!isFirst && this.#detector?.isCaptured !== false) this.#isReady = true;
     this.#wake();
     this.#prune();
   }
@@ -165,6 +170,8 @@ export class Share {
       receiving: Math.round(this.#received.rate),
       sending: Math.round(this.#sent.rate),
       archivedBytes: this.#parts.archive.bytes,
+      besideFiles: this.#parts.ownChanges.beside,
+      putRightFiles: this.#parts.ownChanges.putRight,
       problems,
     };
   }
@@ -247,6 +254,7 @@ export class Share {
     this.#pruning?.cancel();
     this.#joining?.close();
     this.#parts.obstructions.close();
+    this.#parts.room.close();
     for (const peer of this.#peers) peer.detach();
     this.#controller.abort(internalError('share.closed', 'the share was closed'));
     await this.#detector?.close();
@@ -264,24 +272,13 @@ export class Share {
       root: this.#root,
       fetcher: this.#parts.fetcher,
       demand: this.#parts.custody.demand,
-      holdings: {
-        find: (sha256) => this.#holders(sha256),
-        changed: ({ path }) => this.#detector?.nudge(path),
-      },
+      holdings: this.#parts.holdings,
       sent: (bytes) => this.#sent.add(bytes),
       onDetach: () => this.#peers.delete(peer),
     });
     this.#peers.add(peer);
     this.#joining?.disturb();
     return peer;
-  }
-
-  /** Files of this club's records, be it an older version of them. */
-  *#holders(sha256: string): IterableIterator<HeldContent> {
-    for (const row of this.#parts.index.bySha256(sha256)) {
-      if (row.uuid === undefined || this.custody.damages.has(row)) continue;
-      yield { path: row.path, localPath: this.#parts.index.localPath(row.path), known: row };
-    }
   }
 
   #startDetector(): void {
@@ -331,7 +328,10 @@ export class Share {
     const { clock, log, database } = this.#options;
     this.#joining = new Joining({
       index: this.#parts.index,
-      pending: this.#parts.pending,
+      isPending: () => {
+        const { files, folders } = this.#pendingTotals();
+        return files + folders > 0;
+      },
       clock,
       log,
       isRead: () => this.#mayPlace() && detector.progress().toExamine.files === 0,
@@ -365,8 +365,12 @@ export class Share {
 
   #pendingTotals(): PendingTotals {
     const now = this.#options.clock.monotonic();
-    if (this.#totals === undefined || now - this.#totals.at > TOTALS_MS)
-      this.#totals = { at: now, value: this.#parts.pending.totals() };
+    if (this.#totals === undefined || now - this.#totals.at > TOTALS_MS) {
+      const { pending, absences } = this.#parts;
+      const [all, missing] = [pending.totals(), absences.missing()];
+      const value = { ...all, files: all.files - missing.files, bytes: all.bytes - missing.bytes };
+      this.#totals = { at: now, value };
+    }
     return this.#totals.value;
   }
 

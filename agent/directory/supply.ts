@@ -9,12 +9,12 @@ import {
   type FileFacts,
   type OpenFile,
   type ShareRoot,
-  STATE_FOLDER,
   sameFacts,
-  TEMPORARY_SUFFIX,
   type Temporary,
+  temporaryPath,
 } from '../platform/files.ts';
 import type { Archive } from './archive.ts';
+import type { DiskRoom } from './disk-room.ts';
 import type { Hashing } from './hashing.ts';
 import type { LocalIndex } from './local-index.ts';
 
@@ -61,8 +61,7 @@ export async function hashTemporary(
   size: bigint,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const path = `/${STATE_FOLDER}/tmp/${label}${TEMPORARY_SUFFIX}`;
-  const outcome = await hashing.hash(root, path, size, signal);
+  const outcome = await hashing.hash(root, temporaryPath(label), size, signal);
   return outcome.state === 'hashed' ? outcome.sha256 : undefined;
 }
 
@@ -73,6 +72,7 @@ export interface LocalContentsOptions {
   readonly hashing: Hashing;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  readonly room: Pick<DiskRoom, 'during'>;
 }
 
 /** Contents that lie somewhere in the share or its archive already. */
@@ -91,20 +91,21 @@ export class LocalContents {
 
   /**
    * A copy of the contents, verified; undefined if no file has them any more.
+   * @param size as the record says; if that is wrong, the contents are right all the same
    * @param label as for a temporary
-   * @throws `files.no_space` and what else hinders writing.
+   * @throws `files.no_room`, `files.no_space` and what else hinders writing.
    */
   async copy(sha256: string, size: bigint, label: string): Promise<Supply | undefined> {
     if (size === 0n) return supplyOfBytes(this.#options.root, label, new Uint8Array(0));
     const { index, archive, root } = this.#options;
     for (const row of index.bySha256(sha256)) {
-      const supply = await this.#from(index.localPath(row.path), sha256, size, label, (file) =>
+      const supply = await this.#from(index.localPath(row.path), sha256, label, (file) =>
         sameFacts(file.facts, row),
       );
       if (supply !== undefined) return supply;
     }
     for (const archived of archive.bySha256(sha256)) {
-      const supply = await this.#from(archived.path, sha256, size, label, () => true);
+      const supply = await this.#from(archived.path, sha256, label, () => true);
       if (supply !== undefined) return supply;
       // Removed by hand, or written to by a program that still had it open: as history it stays, as a source it is none.
       if ((await root.look(archived.path)) === undefined) archive.forget(archived);
@@ -115,7 +116,6 @@ export class LocalContents {
   async #from(
     path: string,
     sha256: string,
-    size: bigint,
     label: string,
     isAsKnown: (file: OpenFile) => boolean,
   ): Promise<Supply | undefined> {
@@ -127,10 +127,13 @@ export class LocalContents {
       return undefined;
     }
     try {
-      if (file.facts.size !== size || !isAsKnown(file)) return undefined;
-      return size <= BigInt(SMALL_CONTENT)
-        ? await this.#small(file, sha256, Number(size), label)
-        : await this.#large(file, sha256, size, label);
+      const { size } = file.facts;
+      if (!isAsKnown(file)) return undefined;
+      const copying = () =>
+        size <= BigInt(SMALL_CONTENT)
+          ? this.#small(file, sha256, Number(size), label)
+          : this.#large(file, sha256, size, label);
+      return await this.#options.room.during(sha256, size, copying);
     } finally {
       await file.close();
     }

@@ -5,12 +5,13 @@
  */
 
 import type { Clock, Timer } from '../base/clock.ts';
-import { errorCode } from '../base/errors.ts';
+import { asError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ShareRoot } from '../platform/files.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import type { ProblemList } from './problems.ts';
 import { type Recorder, recordGone } from './record-changes.ts';
+import type { RefusedWrites } from './refused-writes.ts';
 
 export interface SweepOptions {
   readonly root: ShareRoot;
@@ -20,6 +21,7 @@ export interface SweepOptions {
   readonly log: Logger;
   readonly problems: ProblemList;
   readonly signal: AbortSignal;
+  readonly writes: RefusedWrites;
   /** False: not now (a scan may still find moved files; the folder is not there); somebody calls `noticed` later. */
   readonly mayRun: () => Promise<boolean>;
   readonly isHeld: (path: string) => boolean;
@@ -101,12 +103,13 @@ class DeletionSweeper implements Sweeper {
   }
 
   async #run(): Promise<void> {
-    const { signal, log, mayRun, onIdle } = this.#options;
+    const { signal, log, mayRun, onIdle, writes } = this.#options;
     this.#isRunning = true;
     try {
       if (!signal.aborted && (await mayRun()) && !this.#isMass()) await this.#deleteAll();
     } catch (thrown) {
-      if (!signal.aborted) log.error('deletions could not be noted', { error: thrown as Error });
+      if (!signal.aborted && !writes.refused(thrown, 'deletions', () => this.noticed()))
+        log.error('deletions could not be noted', { error: asError(thrown) });
     } finally {
       this.#isRunning = false;
       if (this.#isAgain) {
@@ -175,7 +178,7 @@ class DeletionSweeper implements Sweeper {
   }
 
   #delete(gone: readonly IndexRow[]): void {
-    const { recorder, isHeld, clock } = this.#options;
+    const { recorder, isHeld, clock, writes } = this.#options;
     if (gone.length === 0) return;
     let files = 0;
     recorder.records.transaction(() => {
@@ -184,6 +187,7 @@ class DeletionSweeper implements Sweeper {
         if (recordGone(row, recorder) === 'recorded' && row.kind === 'file') files += 1;
       }
     });
+    writes.worked();
     if (files > 0) this.#recent.push({ at: clock.monotonic(), files });
   }
 }

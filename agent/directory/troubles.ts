@@ -2,6 +2,8 @@
 
 import { describeError, errorCode, SkylarkError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import type { Missing } from './absences.ts';
+import { NO_ROOM } from './disk-room.ts';
 import type { PendingStore } from './pending.ts';
 import { type Problem, ProblemList } from './problems.ts';
 
@@ -13,6 +15,7 @@ const OF_ONE_FILE: ReadonlySet<string | undefined> = new Set([
   'files.not_permitted',
   'files.cross_device',
   'files.failed',
+  NO_ROOM,
 ]);
 
 export function isOfOneFile(code: string | undefined): boolean {
@@ -20,9 +23,12 @@ export function isOfOneFile(code: string | undefined): boolean {
 }
 
 export interface TroublesOptions {
+  readonly ownChanges: { problem(): Problem | undefined };
   /** Files that the disk has damaged. */
-  readonly damaged: () => Problem | undefined;
+  readonly damages: { problem(): Problem | undefined };
   readonly pending: PendingStore;
+  /** Conflict copies whose contents no connected peer has. */
+  readonly missing: () => Missing;
   /** Number of records that can't become files. */
   readonly countRefused: () => number;
   /** The key of a record. */
@@ -31,6 +37,7 @@ export interface TroublesOptions {
 }
 
 const REFUSED = 'directory.refused';
+const MISSING = 'directory.contents_missing';
 const SHOWN_PATHS = 10;
 
 export class Troubles {
@@ -59,10 +66,15 @@ export class Troubles {
     const { pending } = this.#options;
     const isAllPlaced = !pending.has('content') && !pending.has('here');
     for (const code of this.#codes) {
-      if (isOfOneFile(code) && !isAllPlaced) continue;
+      if (code === NO_ROOM || (isOfOneFile(code) && !isAllPlaced)) continue;
       this.#list.clear(code);
       this.#codes.delete(code);
     }
+  }
+
+  /** What was wrong is over. */
+  over(code: string): void {
+    if (this.#codes.delete(code)) this.#list.clear(code);
   }
 
   /** A peer's record can't become a file. Each reason is logged once. */
@@ -78,8 +90,23 @@ export class Troubles {
   }
 
   get current(): readonly Problem[] {
-    const others = [this.#options.damaged(), this.#refusedRecords()];
+    const { ownChanges, damages } = this.#options;
+    const others = [damages.problem(), this.#refusedRecords(), this.#missingContents(), ownChanges.problem()];
     return [...this.#list.current, ...others.filter((problem) => problem !== undefined)];
+  }
+
+  #missingContents(): Problem | undefined {
+    const { missing, keyOf } = this.#options;
+    const { files, uuids } = missing();
+    if (files === 0) return undefined;
+    return {
+      code: MISSING,
+      message: 'no connected member has the contents of these conflict copies',
+      remedy: 'connect the device on which they were written; if they were deleted there, they are gone',
+      stops: 'files',
+      count: files,
+      paths: uuids.map((uuid) => keyOf(uuid) ?? uuid),
+    };
   }
 
   #refusedRecords(): Problem | undefined {

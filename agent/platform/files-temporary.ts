@@ -80,6 +80,11 @@ export interface Temporary {
   discard(): Promise<void>;
 }
 
+/** Where the temporary with this label is, for looking at it and reading it. */
+export function temporaryPath(label: string): string {
+  return `${TEMPORARY_FOLDER}/${label}${TEMPORARY_SUFFIX}`;
+}
+
 export async function openTemporary(
   directories: Directories,
   flusher: DirectoryFlusher,

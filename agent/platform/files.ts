@@ -53,6 +53,7 @@ export type { OpenFile } from './files-read.ts';
 export type { Expected } from './files-rename.ts';
 export type { SmallFile } from './files-small.ts';
 export type { CommitOptions, Temporary, TemporaryOptions } from './files-temporary.ts';
+export { temporaryPath } from './files-temporary.ts';
 export type { DirectoryWatch, WatchListener } from './files-watch.ts';
 export { onWatchOverflow } from './files-watch.ts';
 
@@ -309,9 +310,15 @@ export class ShareRoot {
 
   /** Bytes that an ordinary user may still write to the share's file system. */
   async freeSpace(): Promise<bigint> {
+    return (await this.space()).free;
+  }
+
+  /** As `freeSpace`, and the size of the file system; both 0 where it does not say. @throws `files.*`, `share.*`. */
+  async space(): Promise<{ readonly free: bigint; readonly total: bigint }> {
     return this.#directories.use('/', async (handle) => {
-      const { bavail, bsize } = await fs.promises.statfs(`/proc/self/fd/${handle.fd}`, { bigint: true });
-      return bavail * bsize;
+      const path = `/proc/self/fd/${handle.fd}`;
+      const { bavail, bsize, blocks } = await fs.promises.statfs(path, { bigint: true });
+      return { free: bavail * bsize, total: blocks * bsize };
     });
   }
 

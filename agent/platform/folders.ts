@@ -1,7 +1,18 @@
 /** Where things lie on this machine: systemd's variables first, then the XDG Base Directory rules. */
 
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, realpath, stat } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rmdir,
+  stat,
+  unlink,
+} from 'node:fs/promises';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { asError, EXIT, environmentError, errorCode, userError } from '../base/errors.ts';
@@ -56,12 +67,26 @@ export function readTextFile(path: string): string | undefined {
  * @throws SkylarkError (user) `folder.relative`, `folder.not_a_folder`; (environment, exit code 73) `folder.not_made`.
  */
 export async function makeFolder(path: string, mode = 0o777): Promise<string> {
+  return (await makeFolderAnew(path, mode)).path;
+}
+
+export interface MadeFolder {
+  /** Without symbolic links. */
+  readonly path: string;
+  /** The folders that were not there before, the innermost first. */
+  readonly made: readonly string[];
+}
+
+/** As `makeFolder`, and tells what it made. What it made before it failed is gone again. */
+export async function makeFolderAnew(path: string, mode = 0o777): Promise<MadeFolder> {
   if (!isAbsolute(path)) throw userError('folder.relative', 'the path of a folder must begin with a slash');
+  const made: string[] = [];
   try {
-    await makePath(path, mode);
+    await makeFolders(path, mode, made);
     if (!(await stat(path)).isDirectory()) throw userError('folder.not_a_folder', `${path} is not a folder`);
-    return await realpath(path);
+    return { path: await realpath(path), made };
   } catch (cause) {
+    await removeEmptyFolders(made);
     const code = errorCode(cause);
     if (code === 'folder.not_a_folder') throw cause;
     if (code === 'EEXIST' || code === 'ENOTDIR')
@@ -74,18 +99,108 @@ export async function makeFolder(path: string, mode = 0o777): Promise<string> {
   }
 }
 
-/** One folder after the other: Node's own way never ends where the parent is there and says that it is not (`/proc/x/y`). */
-async function makePath(path: string, mode: number): Promise<void> {
+/**
+ * One folder after the other: Node's own way never ends where the parent is there and says that it is not (`/proc/x/y`).
+ * @param made gets those that were made, the innermost first, also when it fails
+ * @returns those, the outermost first. What was there already may be something else than a folder.
+ */
+export async function makeFolders(
+  path: string,
+  mode: number,
+  made: string[] = [],
+): Promise<readonly string[]> {
   try {
     await mkdir(path, { mode });
   } catch (cause) {
     const code = errorCode(cause);
-    if (code === 'EEXIST') return;
+    if (code === 'EEXIST') return [];
     const parent = dirname(path);
     if (code !== 'ENOENT' || parent === path) throw cause;
-    await makePath(parent, mode);
+    await makeFolders(parent, mode, made);
     await mkdir(path, { mode });
   }
+  made.unshift(path);
+  return made.toReversed();
+}
+
+/**
+ * Takes back what `makeFolderAnew` made. Never removes anything but empty folders and `own`; whatever is in the way stays,
+ * and so does what it lies in. Never rejects.
+ * @param own names in the innermost folder that are ours: removed only if nothing else is there
+ */
+export async function unmakeFolder({ made }: MadeFolder, own: OwnFolder): Promise<void> {
+  const [innermost] = made;
+  if (innermost === undefined) return;
+  try {
+    const inside = await readdir(innermost);
+    if (inside.length === 1 && inside[0] === own.name) {
+      const ours = join(innermost, own.name);
+      // A link is not what we made.
+      if ((await lstat(ours)).isDirectory()) {
+        if ((await readdir(ours)).every((name) => own.files.includes(name)))
+          for (const name of own.files) await unlink(join(ours, name)).catch(() => {});
+        await rmdir(ours);
+      }
+    }
+  } catch {
+    // It stays, and the folders around it, too.
+  }
+  await removeEmptyFolders(made);
+}
+
+/** A folder that is ours in a folder of the user's, and the files of ours that may be in it. */
+export interface OwnFolder {
+  readonly name: string;
+  readonly files: readonly string[];
+}
+
+/** The innermost first, as far as they are empty. */
+async function removeEmptyFolders(folders: readonly string[]): Promise<void> {
+  try {
+    for (const folder of folders) await rmdir(folder);
+  } catch {
+    // Not empty, or gone.
+  }
+}
+
+/** Who may write into a folder may replace what is in it, whosever the files are. */
+const OTHERS_WRITE = 0o022;
+const OTHERS = 0o077;
+
+/**
+ * Makes the folder with the keys, or makes sure that it is nobody else's: what others may read is closed to them, but
+ * where others may have put something nothing can be trusted, and its owner has to look.
+ * @returns its path without symbolic links.
+ * @throws SkylarkError as `makeFolder`; (user, exit code 77) `state.folder_foreign`, `state.folder_writable`; (environment, 77)
+ *   `state.folder_open`.
+ */
+export async function makeStateFolder(path: string): Promise<string> {
+  const folder = await makeFolder(path, 0o700);
+  const { uid, mode } = await stat(folder);
+  const self = process.geteuid?.() ?? uid;
+  if (uid !== self) {
+    throw userError('state.folder_foreign', `the state folder ${folder} belongs to another user (${uid})`, {
+      remedy: `run as that user, choose another folder with --state, or look into it and run: chown ${self} ${folder}`,
+      exitCode: EXIT.notPermitted,
+    });
+  }
+  if ((mode & OTHERS_WRITE) !== 0) {
+    throw userError('state.folder_writable', `other users may write into the state folder ${folder}`, {
+      remedy: `check that nobody put anything there, then run: chmod 700 ${folder}`,
+      exitCode: EXIT.notPermitted,
+    });
+  }
+  if ((mode & OTHERS) === 0) return folder;
+  try {
+    await chmod(folder, 0o700);
+  } catch (cause) {
+    throw environmentError('state.folder_open', `the state folder ${folder} can't be closed to other users`, {
+      remedy: `run: chmod 700 ${folder}`,
+      exitCode: EXIT.notPermitted,
+      cause,
+    });
+  }
+  return folder;
 }
 
 /** What this machine is called. */

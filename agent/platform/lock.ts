@@ -20,7 +20,7 @@ const SQLITE_BUSY = 5;
 
 /**
  * @param file made when missing (its folder must exist), stays empty; nothing else may open it.
- * @throws SkylarkError (user, exit code 75) `lock.taken` when another process has it, (environment) `lock.failed`.
+ * @throws SkylarkError (user, exit code 75) `lock.taken` when another process has it, (environment, exit code 77) `lock.failed`.
  */
 export function openLock(file: string): Lock {
   let database: DatabaseSync | undefined;
@@ -31,7 +31,11 @@ export function openLock(file: string): Lock {
   } catch (cause) {
     database?.close();
     if (isBusy(cause)) throw takenError(file);
-    throw environmentError('lock.failed', `${file} can't be locked`, { cause });
+    throw environmentError('lock.failed', `${file} can't be locked`, {
+      remedy: 'check the permissions of the file and its folder',
+      exitCode: EXIT.notPermitted,
+      cause,
+    });
   }
   const locked = database;
   held.add(locked);

@@ -190,6 +190,7 @@ function listenError(cause: Error, host: string, port: number): SkylarkError {
     case 'EADDRINUSE':
       return environmentError('net.port_taken', `port ${port} on ${host} is taken by another program`, {
         remedy: 'stop that program, or configure another port (0 takes any free one)',
+        exitCode: EXIT.tryAgain,
         cause,
       });
     case 'EACCES':

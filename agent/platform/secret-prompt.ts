@@ -2,7 +2,7 @@
 
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
-import { userError } from '../base/errors.ts';
+import { type SkylarkError, userError } from '../base/errors.ts';
 
 /**
  * @throws SkylarkError (user) `secret.none` if the input ends without a line; the signal's reason.
@@ -17,8 +17,8 @@ export async function readSecret(question: string, signal: AbortSignal): Promise
   try {
     return await new Promise<string>((resolve, reject) => {
       lines.once('line', resolve);
-      lines.once('SIGINT', () => reject(userError('secret.none', 'nothing was entered')));
-      lines.once('close', () => reject(userError('secret.none', 'nothing was entered')));
+      lines.once('SIGINT', () => reject(nothing()));
+      lines.once('close', () => reject(nothing()));
       if (signal.aborted) reject(signal.reason);
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
     });
@@ -26,4 +26,10 @@ export async function readSecret(question: string, signal: AbortSignal): Promise
     lines.close();
     if (isTerminal) stderr.write('\n');
   }
+}
+
+function nothing(): SkylarkError {
+  return userError('secret.none', 'nothing was entered', {
+    remedy: 'type it when it is asked for, or give it as one line on standard input',
+  });
 }

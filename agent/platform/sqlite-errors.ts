@@ -6,6 +6,7 @@ export function damaged(path: string, what: string, cause?: unknown): SkylarkErr
   return environmentError('sqlite.damaged', `the database ${path} is damaged: ${what}`, {
     remedy:
       'put it back from a backup, or move it away and join the shares again; the files themselves are not touched',
+    exitCode: EXIT.configuration,
     cause,
   });
 }

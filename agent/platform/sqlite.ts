@@ -144,6 +144,7 @@ function prepareFile(path: string, options: SqliteOptions): boolean {
       if (options.mustExist || existsSync(log)) {
         throw environmentError('sqlite.missing', `the database ${path} is missing`, {
           remedy: 'put it back from a backup',
+          exitCode: EXIT.configuration,
         });
       }
       create(path);
@@ -192,6 +193,7 @@ function checkFile(sqlite: Sqlite, path: string, wasUnclean: boolean): void {
   if (id !== APPLICATION_ID) {
     throw environmentError('sqlite.foreign', `${path} is a database of another program`, {
       remedy: 'move it away or choose another state folder',
+      exitCode: EXIT.configuration,
     });
   }
   if (!wasUnclean) return;

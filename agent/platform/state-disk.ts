@@ -1,8 +1,9 @@
 /** The few steps on disk that a state file is written with, in an order that a power cut can't hurt. */
 
-import { constants, type FileHandle, mkdir, open, rename, unlink } from 'node:fs/promises';
+import { constants, type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { errorCode, peerError } from '../base/errors.ts';
+import { makeFolders } from './folders.ts';
 
 export interface StateDisk {
   makeFolder(path: string): Promise<void>;
@@ -26,12 +27,8 @@ const OTHERS = 0o077;
 
 export const systemDisk: StateDisk = {
   async makeFolder(path) {
-    const first = await mkdir(path, { recursive: true, mode: 0o700 });
-    if (first === undefined) return;
     // The names of new folders are durable only once their parents are flushed.
-    for (let made = resolve(path); made.length >= first.length; made = dirname(made)) {
-      await flushFolder(dirname(made));
-    }
+    for (const made of await makeFolders(resolve(path), 0o700)) await flushFolder(dirname(made));
   },
   async read(path) {
     let file: FileHandle;

@@ -16,6 +16,7 @@ import { type Adapter, Low } from 'lowdb';
 import { fromUtf8, utf8 } from '../base/bytes.ts';
 import {
   asError,
+  EXIT,
   environmentError,
   errorCode,
   internalError,
@@ -72,8 +73,8 @@ export interface StateFile<T> extends Section<T> {
 const FORMAT = 'skylark state';
 
 /**
- * @throws SkylarkError (environment) `state.damaged` (both generations), `state.too_new`, `state.unreadable`,
- *   `state.write_failed`.
+ * @throws SkylarkError (environment) `state.damaged` (both generations; exit code 78), `state.too_new` (78), `state.unreadable`
+ *   (77), `state.write_failed`.
  */
 export async function openStateFile<T>(options: StateFileOptions<T>): Promise<StateFile<T>> {
   const generations = new Generations(options);
@@ -226,6 +227,7 @@ class Generations<T> implements Adapter<T> {
     }
     throw environmentError('state.damaged', `the state file ${path} is damaged and so is its last copy`, {
       remedy: `put a copy back, or move ${basename(path)}* away to begin as a new device`,
+      exitCode: EXIT.configuration,
       cause: current.kind === 'damaged' ? current.why : found.kind === 'damaged' ? found.why : undefined,
     });
   }
@@ -262,6 +264,7 @@ class Generations<T> implements Adapter<T> {
       throw environmentError('state.unreadable', `the state file ${path} can't be read`, {
         cause: thrown,
         remedy: 'check its permissions',
+        exitCode: EXIT.notPermitted,
       });
     }
     if (bytes === undefined) return { kind: 'missing' };
@@ -287,7 +290,7 @@ class Generations<T> implements Adapter<T> {
       throw environmentError(
         'state.too_new',
         `the state file ${path} was written by a newer version of this program`,
-        { remedy: 'install that version again' },
+        { remedy: 'install that version again', exitCode: EXIT.configuration },
       );
     }
     return { content, version };

@@ -98,6 +98,7 @@ function bindError(cause: Error, where: Endpoint): SkylarkError {
     case 'EADDRINUSE':
       return environmentError('net.port_taken', `UDP port ${where.port} is taken by another program`, {
         remedy: 'stop that program',
+        exitCode: EXIT.tryAgain,
         cause,
       });
     case 'EACCES':

@@ -168,7 +168,7 @@ test('a peer that shows up with the keys has used the code, though its acknowled
     assert.notEqual(stateOf(club, info), 'used');
     await club.codes.sawMember(ALICE);
     assert.equal(stateOf(club, info), 'used');
-    registry.close();
+    await registry.close();
   }
 });
 
@@ -201,7 +201,7 @@ test('a code expires by itself, and says so', async () => {
   assert.deepEqual(club.codes.liveIds(), [never.id]);
   assert.equal(club.codes.secretFor(day.id), undefined);
   await assert.rejects(club.codes.claim(day.id, ALICE), { code: 'code.ended' });
-  registry.close();
+  await registry.close();
 });
 
 test('a revoked code is of no use, even to a peer in the middle of joining', async () => {
@@ -235,7 +235,7 @@ test('ended codes are remembered until their expiry and 30 days, then forgotten'
   );
   await clock.pass(DAY);
   assert.deepEqual(club.codes.list(), []);
-  registry.close();
+  await registry.close();
 });
 
 test('a code made before the clock was set lives its time from when it is', async () => {
@@ -306,7 +306,7 @@ test('of many joiners at once, whatever they do in whatever order, one gets the 
       );
       assert.ok(acknowledged.length <= 1);
       assert.equal(stateOf(club, info) === 'used', acknowledged.length === 1);
-      registry.close();
+      await registry.close();
     }),
     { numRuns: 60 },
   );
@@ -358,4 +358,30 @@ test('secrets are not in the log, and not in the state once a code has ended', a
   assert.ok(!(await onDisk()).includes(secret.reveal()));
   assert.ok(!device.logText.includes(secret.reveal()) && !device.logText.includes(code));
   assert.ok(!JSON.stringify({ ...info, created: 0, expires: 0 }).includes(code));
+});
+
+test('whoever has a code and only begins with it, again and again, does not wear out the disk', async () => {
+  for (const multiUse of [false, true]) {
+    const { club, clock, device } = await setting();
+    const info = await club.codes.create({ level: 'read_write', multiUse, lifetime: null });
+    let writes = 0;
+    let refusals = 0;
+    for (let second = 0; second < 3_600; second++) {
+      const before = device.disk.steps;
+      try {
+        const claim = await club.codes.claim(info.id, ALICE);
+        claim.sending();
+        await (multiUse ? claim.acknowledged() : claim.release());
+      } catch (thrown) {
+        assert.ok(['code.busy', 'code.taken'].includes((thrown as { code: string }).code), String(thrown));
+        refusals += 1;
+      }
+      if (device.disk.steps > before) writes += 1;
+      await clock.pass(1_000);
+    }
+    assert.ok(writes <= 400 && refusals >= 3_000, `${writes} writes, ${refusals} refusals`);
+    // Somebody else's turn comes.
+    await clock.pass(4 * 60_000);
+    await club.codes.claim(info.id, ALICE);
+  }
 });

@@ -49,6 +49,8 @@ export class Host {
   readonly changes: PoolChange[] = [];
   readonly guesses: GuessLimiter;
   readonly network: MemoryNetwork;
+  /** Of the next process. */
+  instance: string | undefined;
   registry!: Registry;
   pool!: Pool;
 
@@ -74,7 +76,7 @@ export class Host {
       extensionNames: ['chat'],
       extensions: () => [this.chat],
       guesses: this.guesses,
-      instance: randomId(),
+      instance: this.instance ?? randomId(),
       software: 'skylark test',
       // Longer than peers accept.
       name: () => `${this.address} ${'🎹'.repeat(200)}`,
@@ -118,8 +120,8 @@ export class Host {
     return keys.readWrite.id;
   }
 
-  stop(): Promise<void> {
-    this.registry.close();
-    return this.pool.close();
+  async stop(): Promise<void> {
+    await this.registry.close();
+    await this.pool.close();
   }
 }

@@ -44,7 +44,7 @@ async function node(context: TestContext, device: TestDevice): Promise<Node> {
   const listener = await listenTcp({ host: '127.0.0.1', port: 0 }, (stream) => pool.accept(stream));
   context.after(async () => {
     await listener.close();
-    registry.close();
+    await registry.close();
     await pool.close();
   });
   return { registry, pool, chat, address: formatEndpoint(listener) };

@@ -315,6 +315,31 @@ test('a copied card is noticed: it is reported, takes a new peer ID, and then bo
   await stop(alice, bob, twin);
 });
 
+test('a read-only member that claims our peer ID is no copy of a device that may write', async () => {
+  const { clock, network, alice, bob } = await members();
+  const guest = new Host('10.0.0.9:1', clock, network);
+  await guest.start();
+  const access = await alice.code({ level: 'read_only' });
+  await clock.run(guest.join(access, [alice.address]));
+  await stop(guest);
+  const state = await guest.device.openState();
+  await state.update((value) => ({
+    ...value,
+    clubs: value.clubs.map((club) => ({ ...club, peer: alice.club.peer })),
+  }));
+  await state.close();
+  await guest.start();
+  const before = alice.club.peer;
+  await assert.rejects(clock.run(guest.pool.dial(guest.keyId(), alice.address)), refusal('session.cloned'));
+  await clock.pass(SECOND);
+  assert.equal(alice.club.peer, before);
+  assert.equal(
+    alice.changes.find(({ kind }) => kind === 'cloned'),
+    undefined,
+  );
+  await stop(alice, bob, guest);
+});
+
 test('two copies that only a third peer sees are reported there, and do not chase each other', async () => {
   const { clock, network, alice, bob } = await members();
   await stop(bob);

@@ -145,12 +145,22 @@ test('mistakes are named, with what was probably meant', () => {
     refusal('a', '--expires', '1 day'),
     /--expires is "1 day", but it must be a number with a unit/,
   );
+  assert.equal(refusal('a', '--name', ''), '--name is "", but it must not be empty');
+  assert.equal(refusal('a', '--set='), '--set is "", but it must not be empty');
+  assert.equal(refusal('a', '--state='), '--state is "", but it must not be empty');
+  assert.equal(refusal(''), 'DIR is "", but it must not be empty');
+  assert.match(
+    refusal('x'.repeat(20_000)),
+    /^DIR is "x{100}\.\.\.\(19900 more\)", but it must not be longer than 16384 characters$/,
+  );
+  assert.equal(refusal('\ud800'), 'DIR is "\ufffd", but it must be valid Unicode');
   assert.match(refusal('a', '--__proto__', 'x'), /there is no option/);
   assert.match(refusal('a', '--constructor'), /there is no option/);
 });
 
 test('who asks for help gets it in spite of mistakes', () => {
   assert.equal(parse('--help').help, true);
+  assert.equal(parse('-h').help, true);
   assert.equal(parse('a', 'b', 'c', '--mode', 'x', '--help').help, true);
 });
 

@@ -134,6 +134,11 @@ test('a value that does not fit is an error with file, line and what is expected
       'directory.rescan_period = 60',
       'line 1: directory.rescan_period: it must be a time in quotes, such as "90s", "15m" or "24h"',
     ],
+    ['directory.reserve = "1001TB"', 'line 1: directory.reserve: it must be at most 1000TB'],
+    [
+      'directory.reserve = 500',
+      'line 1: directory.reserve: it must be a size in quotes, such as "500MB" or "2GB"',
+    ],
     [
       'directory.rescan_period = 1979-05-27',
       'line 1: directory.rescan_period: it must be a time in quotes, such as "90s", "15m" or "24h"',
@@ -169,7 +174,7 @@ test('what is no TOML is an error with file and line', () => {
   assert.match(refusal({ settings: ['name'] }), /no equals sign; write --set KEY=VALUE/);
   assert.match(
     refusal({ settings: ['discovery.lan=maybe'] }),
-    /^--set: "maybe" can't be read; it must be true or false/,
+    /^--set discovery\.lan: "maybe" can't be read; it must be true or false/,
   );
   assert.match(
     refusal({ environment: { SKYLARK_DISCOVERY__LAN: 'true\nname = 1' } }),

@@ -82,7 +82,7 @@ test('without a daemon the error says what to do and has the exit code 69', asyn
     fault: 'environment',
     exitCode: 69,
     message: 'the daemon is not running',
-    remedy: "start it with 'skylark run'",
+    remedy: "start it with 'skylark run', or name its state folder with --state",
   });
 });
 

@@ -59,6 +59,8 @@ export class Member {
   readonly writable: boolean;
   readonly sqlite: Sqlite;
   readonly restored: bigint[] = [];
+  /** Whether it could take a new peer ID when it was told that it needs one. */
+  mints = true;
   readonly warnings: string[] = [];
   readonly #clock: Clock;
   readonly #signer: ClubSigner;
@@ -88,7 +90,10 @@ export class Member {
       ...shared,
       database,
       signer: this.#signer,
-      onRestored: ({ revision }) => this.restored.push(revision),
+      onRestored: async ({ revision }) => {
+        this.restored.push(revision);
+        return this.mints;
+      },
     });
     return [database, replication];
   }

@@ -7,11 +7,11 @@ import { silentLogger } from '../../agent/base/log.ts';
 import {
   type Change,
   type DatabaseRecord,
-  forgetClub,
   openClubDatabase,
   type ReplicatedDatabase,
   type Version,
 } from '../../agent/database/database.ts';
+import { clubsWithRecords, forgetSomeOfClub } from '../../agent/database/forget.ts';
 import { openSqlite, type Sqlite } from '../../agent/platform/sqlite.ts';
 import { virtualClock } from '../support/virtual-clock.ts';
 import { policy } from './club-simulation.ts';
@@ -510,10 +510,27 @@ test('clubs in one file do not see each other, and a club can be forgotten', (t)
   assert.equal(valueAt(other, '/a'), '{"v":"there"}');
   assert.equal(other.revision(), 1n);
   other.close();
-  forgetClub(sqlite, 'other');
-  forgetClub(sqlite, 'never heard of');
+  other.since.advance({ id: PEER, level: 'read_write' }, PEER, 3n);
+  other.since.setRefreshed({ id: PEER, level: 'read_write' }, 1n);
+  let steps = 1;
+  while (forgetSomeOfClub(sqlite, 'other', 1)) steps += 1;
+  assert.equal(steps, 4, 'a record, two rows about a remote, and the club itself');
+  assert.equal(forgetSomeOfClub(sqlite, 'never heard of', 1), false);
+  assert.deepEqual([...clubsWithRecords(sqlite)].includes('other'), false);
   assert.equal(valueAt(database, '/a'), '{"v":"here"}');
   assert.throws(() => other.put('/a', { v: 'x' }), { code: 'database.forgotten' });
+  // An old copy of the state file brings the keys and the peer ID back.
+  const again = openClubDatabase({
+    sqlite,
+    club: 'other',
+    self: PEER,
+    writable: true,
+    conflicts: policy,
+    clock,
+    log: silentLogger,
+  });
+  assert.equal(again.put('/a', { v: 'again' }).lastUpdatedRev, 2n);
+  again.close();
 });
 
 test('signed bodies are kept byte for byte, also those that we would have written otherwise', (t) => {

@@ -134,7 +134,7 @@ describe('a peer that does not deliver', () => {
     schedule.next(0);
     assert.deepEqual(schedule.tick(0).exhausted, []);
     schedule.refused(1, A, undefined, 0);
-    assert.deepEqual(schedule.tick(0).exhausted, [A]);
+    assert.deepEqual(schedule.tick(0).exhausted, [{ sha256: A, size: 10 }]);
     assert.equal(schedule.has(A), false);
   });
 
@@ -254,7 +254,7 @@ describe('what peers say that they have', () => {
     schedule.addSource(1, 0);
     schedule.want({ sha256: B, size: 10 });
     assert.deepEqual(schedule.next(0), []);
-    assert.deepEqual(schedule.tick(0).exhausted, [B]);
+    assert.deepEqual(schedule.tick(0).exhausted, [{ sha256: B, size: 10 }]);
   });
 });
 
@@ -361,7 +361,7 @@ function simulate(peers: readonly Peer[], sizes: readonly number[]): void {
   for (let now = 0; now < 1_800_000 && placed.size + waiting.size < contents.length; ) {
     const { requests, exhausted } = schedule.tick(now);
     issue(requests, now);
-    for (const sha256 of exhausted) waiting.add(sha256);
+    for (const { sha256 } of exhausted) waiting.add(sha256);
     const until = now + 1_000;
     for (;;) {
       events.sort((a, b) => a.at - b.at);

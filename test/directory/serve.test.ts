@@ -62,6 +62,7 @@ describe('serving contents', () => {
     };
     const holdings = {
       find: (sha256: string) => held.get(sha256) ?? [],
+      findSpare: () => Promise.resolve(undefined),
       changed: ({ path }: HeldContent) => void changed.push(path),
     };
     return new ContentServer({ send, root, holdings, log: silentLogger });

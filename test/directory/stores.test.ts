@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -96,24 +97,34 @@ describe('pending records', () => {
 describe('refusals', () => {
   it('are respected for six hours, also after a restart, and forgotten when the peer has it after all', () => {
     const refusals = new RefusalStore(sqlite, 'club', clock);
-    refusals.add('peer', A);
-    assert.equal(refusals.has('peer', A), true);
-    assert.equal(refusals.has('peer', B), false);
-    assert.equal(refusals.has('other', A), false);
+    refusals.add('peer', A, 10);
+    assert.equal(refusals.has('peer', A, 10), true);
+    assert.equal(refusals.has('peer', B, 10), false);
+    assert.equal(refusals.has('other', A, 10), false);
     now += 5n * HOUR;
-    assert.equal(new RefusalStore(sqlite, 'club', clock).has('peer', A), true);
+    assert.equal(new RefusalStore(sqlite, 'club', clock).has('peer', A, 10), true);
     now += HOUR;
-    assert.equal(refusals.has('peer', A), false);
-    refusals.add('peer', B);
+    assert.equal(refusals.has('peer', A, 10), false);
+    refusals.add('peer', B, 10);
     refusals.remove('peer', B);
-    assert.equal(refusals.has('peer', B), false);
+    assert.equal(refusals.has('peer', B, 10), false);
+  });
+
+  it('are about contents of one size, so that a wrong one in a record does not keep the right ones away', () => {
+    const refusals = new RefusalStore(sqlite, 'club', clock);
+    refusals.add('peer', A, 11);
+    assert.equal(refusals.has('peer', A, 11), true);
+    assert.equal(refusals.has('peer', A, 10), false);
+    refusals.add('peer', A, 12);
+    refusals.remove('peer', A);
+    assert.equal(refusals.has('peer', A, 11) || refusals.has('peer', A, 12), false);
   });
 
   it('from a future that the clock was set back from mean nothing', () => {
     const refusals = new RefusalStore(sqlite, 'club', clock);
-    refusals.add('peer', A);
+    refusals.add('peer', A, 10);
     now = 1_000n;
-    assert.equal(refusals.has('peer', A), false);
+    assert.equal(refusals.has('peer', A, 10), false);
   });
 });
 
@@ -141,16 +152,53 @@ describe('contents in the making', () => {
     assert.deepEqual(await root.listTemporaries(), []);
   });
 
-  it('count only as far as the file goes, and not at all for another size', async () => {
+  it('count only as far as the file goes, and are kept apart by size', async () => {
     const partials = new Partials(sqlite, 'club', root);
     const partial = await partials.open(A, 1_000);
     await partial.write(new Uint8Array(800), 0);
     await partials.close(A);
-    fs.truncateSync(join(folder, `.clearskies/tmp/get-${A}.!clearsky`), 300);
+    fs.truncateSync(join(folder, `.clearskies/tmp/get-${A}-1000.!clearsky`), 300);
     assert.deepEqual((await partials.open(A, 1_000)).have, [{ start: 0, end: 300 }]);
     await partials.close(A);
-    assert.deepEqual((await partials.open(A, 2_000)).have, []);
+    const larger = await partials.open(A, 2_000);
+    assert.deepEqual(larger.have, []);
+    await larger.write(new Uint8Array(100), 0);
+    await partials.discard(A, 2_000);
+    assert.deepEqual((await partials.open(A, 1_000)).have, [{ start: 0, end: 300 }]);
+    await partials.close(A);
+    await (await partials.open(A, 2_000)).write(new Uint8Array(100), 0);
+    await partials.close(A);
+    await partials.discard(A);
+    assert.deepEqual(await root.listTemporaries(), []);
+  });
+
+  it('are hashed on their way if they come in order, and have to be read if not', async () => {
+    const partials = new Partials(sqlite, 'club', root);
+    const bytes = Uint8Array.from({ length: 30 }, (_, i) => i);
+    const write = async (...offsets: number[]) => {
+      const partial = await partials.open(A, 30);
+      for (const at of offsets) await partial.write(bytes.subarray(at, at + 10), at);
+      return partial;
+    };
+    const inOrder = await write(0, 10);
+    assert.equal(inOrder.hashed(), undefined, 'not complete');
+    await partials.discard(A);
+    const complete = await write(0, 10, 20);
+    assert.equal(complete.hashed(), createHash('sha256').update(bytes).digest('hex'));
+    assert.equal(complete.hashed(), undefined, 'only once');
+    await partials.discard(A);
+    for (const offsets of [
+      [10, 0, 20],
+      [0, 20, 10],
+      [0, 0, 10, 20],
+    ]) {
+      assert.equal((await write(...offsets)).hashed(), undefined, `${offsets}`);
+      await partials.discard(A);
+    }
+    await write(0);
     await partials.closeAll();
+    assert.equal((await write(10, 20)).hashed(), undefined, 'the beginning is from an earlier run');
+    await partials.discard(A);
   });
 
   it('are removed when nobody wants them any more, as are all other temporaries', async () => {
@@ -158,11 +206,26 @@ describe('contents in the making', () => {
     for (const sha256 of [A, B]) await (await partials.open(sha256, 10)).write(new Uint8Array(5), 0);
     await partials.closeAll();
     await (await root.openTemporary('copy-1', {})).close();
-    await partials.clean((sha256) => sha256 === B);
-    assert.deepEqual(await root.listTemporaries(), [`get-${B}`]);
+    await partials.clean((sha256) => sha256 === B, systemClock.now());
+    assert.deepEqual(await root.listTemporaries(), [`get-${B}-10`]);
     assert.equal(partials.has(A), false);
     assert.deepEqual((await partials.open(B, 10)).have, [{ start: 0, end: 5 }]);
     await partials.closeAll();
+  });
+});
+
+describe('what the firmware bridge has half read', () => {
+  it('is kept for it over a restart, and removed when it has not come back for two weeks', async () => {
+    const partials = new Partials(sqlite, 'club', root);
+    const temporary = await root.openTemporary('bridge-0badcafe', {});
+    await temporary.write(new Uint8Array(5), 0n);
+    await temporary.close();
+    await partials.clean(() => false, systemClock.now());
+    assert.deepEqual(await root.listTemporaries(), ['bridge-0badcafe']);
+    const longAgo = Date.now() / 1_000 - 15 * 86_400;
+    fs.utimesSync(join(folder, '.clearskies/tmp/bridge-0badcafe.!clearsky'), longAgo, longAgo);
+    await partials.clean(() => false, systemClock.now());
+    assert.deepEqual(await root.listTemporaries(), []);
   });
 });
 

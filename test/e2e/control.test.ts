@@ -114,6 +114,50 @@ peerTest(
 );
 
 peerTest(
+  "every command of Skylark's own is answered, pipelined, in order",
+  { programs: ['socat'] },
+  async (t) => {
+    const [a, b] = await agentsFor(t, { name: 'a' }, { name: 'b' });
+    assert.ok(a && b);
+    const socket = join(a.state, 'control');
+    const folder = a.folder('Music');
+    const [, created, made, listed, revoked, missing, files, bridge, status] = await socat(socket, [
+      { type: 'create_share', path: folder, name: 'Music' },
+      { type: '.io.skylark.create_code', mode: 'read_only', expires: null, multi_use: true },
+      { type: '.io.skylark.list_codes' },
+      { type: '.io.skylark.revoke_code', code: 'nobody' },
+      { type: '.io.skylark.list_files', share: 'Music', path: '/none' },
+      { type: '.io.skylark.list_files', share: folder, recursive: true },
+      { type: '.io.skylark.bridge' },
+      { type: '.io.skylark.status' },
+    ]);
+    assert.equal(created!.name, 'Music');
+    assert.match(String(made!.url), /^clearskies:\/\/directory\/SYNC74/);
+    assert.deepEqual([made!.mode, made!.expires], ['read_only', null]);
+    const codes = listed!.codes as Record<string, unknown>[];
+    assert.deepEqual(
+      codes.map(({ share_name, code, multi_use }) => [share_name, code, multi_use]),
+      [['Music', made!.code, true]],
+    );
+    assert.equal(revoked!.error, 'code.unknown');
+    assert.equal(missing!.error, 'file.unknown');
+    assert.deepEqual(files, { files: [], next: null });
+    assert.deepEqual(bridge, { devices: [] });
+    assert.equal((status!.shares as unknown[]).length, 1);
+
+    const to = b.folder('Music');
+    const [, joined, again] = await socat(join(b.state, 'control'), [
+      { type: '.io.skylark.join', code: made!.code, path: to, peers: [a.listen], timeout_s: 30 },
+      { type: '.io.skylark.join', code: made!.code, path: to, timeout_s: 0 },
+    ]);
+    assert.deepEqual([joined!.name, joined!.path, joined!.mode], ['Music', to, 'read_only']);
+    assert.deepEqual([again!.error, again!.exit_code], ['control.malformed', 64]);
+    const [, gone] = await socat(socket, [{ type: '.io.skylark.revoke_code', code: made!.url }]);
+    assert.deepEqual(gone, {});
+  },
+);
+
+peerTest(
   'garbage on the control socket is answered or cut off, and others go on',
   { programs: ['socat'] },
   async (t) => {

@@ -47,3 +47,37 @@ test('Ctrl-C ends the demo cleanly', async (t) => {
   assert.equal(signal, null);
   assert.equal(code, 0);
 });
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  test(`${signal} to npm alone ends the demo that "npm start" runs`, async (t) => {
+    const dir = await mkdtemp(join(tmpdir(), 'skylark-demo-'));
+    t.after(() => rm(dir, { recursive: true, force: true }));
+    // A group of its own, so that nothing is left of it if this fails.
+    const npm = spawn('npm', ['start', '--silent', '--', '--dir', dir], {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      detached: true,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    t.after(() => endGroup(npm.pid));
+    // The demo holds the pipe, too: it closes when both have ended.
+    const ended = once(npm.stdout, 'close');
+    let stdout = '';
+    await new Promise<void>((resolve) => {
+      npm.stdout.setEncoding('utf8').on('data', (piece: string) => {
+        stdout += piece;
+        if (/What arrives/.test(stdout)) resolve();
+      });
+    });
+    npm.kill(signal);
+    await ended;
+  });
+}
+
+function endGroup(leader: number | undefined): void {
+  if (leader === undefined) return;
+  try {
+    process.kill(-leader, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}

@@ -156,6 +156,21 @@ function missingFrom({ database, share }: Member): string[] {
   return keys.filter((key) => [...share.ls(dirname(key))].some((file) => file.path === key && !file.isHere));
 }
 
+/** What the member knows, for whoever has to find out why it differs from the others. */
+function knowledgeOf({ name, database, sqlite }: Member): string {
+  const records = Array.from(
+    database.iterate({ includeDeleted: true }),
+    ({ uuid, key, deleted }) => `${uuid} ${key}${deleted ? ' deleted' : ''}`,
+  );
+  const rows = sqlite
+    .prepare<{ text: string }>(
+      `SELECT parent || '/' || name || ' ' || directory || ' ' || coalesce(lower(hex(uuid)), '-') || ' found ' || found
+         || ' mark ' || mark AS text FROM directory_file ORDER BY text`,
+    )
+    .all();
+  return [`${name}:`, ...records, '--', ...rows.map(({ text }) => text)].join('\n');
+}
+
 /**
  * In step, but for conflict copies whose contents nobody has: when their only owner deleted them before anybody else had
  * them, a copy may already have been promised.
@@ -198,19 +213,15 @@ async function play(seed: number): Promise<void> {
       const states = members.map(({ share }) =>
         JSON.stringify(share.status(), (_, v) => (typeof v === 'bigint' ? `${v}` : v)),
       );
-      throw new Error(
-        `seed ${seed}:\n${owners.story.join('\n')}\n${trees.join('\n--\n')}\n${states.join('\n')}`,
-        {
-          cause: thrown,
-        },
-      );
+      const parts = [owners.story.join('\n'), trees.join('\n--\n'), ...states, ...members.map(knowledgeOf)];
+      throw new Error(`seed ${seed}:\n${parts.join('\n')}`, { cause: thrown });
     }
   });
 }
 
 describe('three members, their owners and accidents', () => {
   const from = Number(process.env.SKYLARK_SEED ?? 1);
-  const count = Number(process.env.SKYLARK_SEEDS ?? 4);
+  const count = Number(process.env.SKYLARK_SEEDS ?? (process.env.SKYLARK_LONG === '1' ? 200 : 4));
   for (let seed = from; seed < from + count; seed++)
     it(`converge and lose nothing (seed ${seed})`, () => play(seed));
 });

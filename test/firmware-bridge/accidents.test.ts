@@ -130,6 +130,25 @@ test('a long transfer goes on where the cable was pulled', async () => {
   assert.ok(total < 215_000, `${total} bytes for 200,000`);
 });
 
+test('a long transfer goes on where it was when the agent is stopped, and begins anew if what is left is wrong', async () => {
+  for (const isSpoilt of [false, true]) {
+    const stage = new Stage({ piano: { frame: 1024 } });
+    stage.piano.save('long.mid', content(4, 200_000));
+    stage.plug({ toHost: onceAt(150_000, () => stage.line?.cut()) });
+    await assert.rejects(stage.pass(), { code: 'device.lost' });
+    await stage.mirror.close();
+    assert.equal(stage.folder.open, 0);
+    if (isSpoilt) stage.folder.spoil();
+    stage.restartAgent();
+    const line = stage.plug({});
+    await stage.settle();
+    stage.assertMirrored();
+    const { toHost } = line.carried;
+    if (isSpoilt) assert.ok(toHost > 250_000, `${toHost} bytes after the restart, of which 200,000 anew`);
+    else assert.ok(toHost < 60_000, `${toHost} bytes after the restart`);
+  }
+});
+
 test('a file that makes the device fall does not keep the others', async () => {
   const stage = new Stage();
   const { id: bad } = stage.piano.save('bad.mid', content(1, 500));

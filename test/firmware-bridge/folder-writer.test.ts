@@ -116,3 +116,37 @@ test('a file that can not fit is refused before anything is written', async (t) 
   await assert.rejects(writer.begin(Number.MAX_SAFE_INTEGER), { code: 'files.no_space' });
   assert.deepEqual(readdirSync(path), []);
 });
+
+test('a half written file is gone on with after a restart, if it is still the same content', async (t) => {
+  const { path, root, writer } = await place(t);
+  const half = await writer.begin(9_000, 'device 1 2');
+  assert.equal(half.resumed, 0);
+  await half.write(content(2, 9_000).subarray(0, 5_000));
+  await half.keep();
+  const again = openFolderWriter({ root, folder: '/piano', label: 'test' });
+  const incoming = await again.begin(9_000, 'device 1 2');
+  assert.equal(incoming.resumed, 5_000);
+  const stored: Uint8Array[] = [];
+  for await (const piece of incoming.stored()) stored.push(piece);
+  assert.deepEqual(Buffer.concat(stored), Buffer.from(content(2, 9_000).subarray(0, 5_000)));
+  await incoming.write(content(2, 9_000).subarray(5_000));
+  await incoming.commit('/a.mid', MTIME, undefined);
+  assert.deepEqual(readFileSync(join(path, 'piano/a.mid')), Buffer.from(content(2, 9_000)));
+});
+
+test('what is left of another content, and of nobody else, is removed', async (t) => {
+  const { path, root, writer } = await place(t);
+  const half = await writer.begin(9_000, 'device 1 2');
+  await half.write(Uint8Array.of(1));
+  await half.keep();
+  await (await openFolderWriter({ root, folder: '/piano', label: 'test2' }).begin(1, 'x')).keep();
+  const incoming = await openFolderWriter({ root, folder: '/piano', label: 'test' }).begin(
+    9_000,
+    'device 1 3',
+  );
+  assert.equal(incoming.resumed, 0);
+  await incoming.abort();
+  const left = readdirSync(join(path, '.clearskies/tmp'));
+  assert.equal(left.length, 1);
+  assert.match(left[0] ?? '', /^bridge-test2-/);
+});

@@ -22,7 +22,14 @@ export class MemoryFolder implements ShareFolder {
   open = 0;
   /** Fails the next step of that kind. */
   failNext: { readonly step: 'begin' | 'write' | 'commit'; readonly error: Error } | undefined;
+  /** Unfinished files that were kept, by identity. */
+  readonly #kept = new Map<string, Uint8Array>();
   #ticks = 0n;
+
+  /** As a power cut may: what was kept is as long as it was, but not what was written. */
+  spoil(): void {
+    for (const bytes of this.#kept.values()) bytes.fill(0);
+  }
 
   /** Another program's doing. */
   put(path: string, bytes: Uint8Array): void {
@@ -48,7 +55,7 @@ export class MemoryFolder implements ShareFolder {
     yield file.bytes;
   }
 
-  async begin(): Promise<IncomingFile> {
+  async begin(_size: number, identity?: string): Promise<IncomingFile> {
     this.#failIf('begin');
     this.open += 1;
     const parts: Uint8Array[] = [];
@@ -57,7 +64,19 @@ export class MemoryFolder implements ShareFolder {
       if (!ended) this.open -= 1;
       ended = true;
     };
+    const keep = () => {
+      if (identity !== undefined && !ended) this.#kept.set(identity, concatBytes(...parts));
+      end();
+    };
+    const kept = identity === undefined ? undefined : this.#kept.get(identity);
+    this.#kept.clear();
+    if (kept !== undefined) parts.push(kept);
     return {
+      resumed: kept?.length ?? 0,
+      stored: async function* () {
+        if (kept !== undefined) yield kept;
+      },
+      keep: async () => keep(),
       write: async (bytes) => {
         this.#failIf('write');
         parts.push(bytes.slice());

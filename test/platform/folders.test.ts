@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SkylarkError } from '../../agent/base/errors.ts';
-import { configurationFiles, makeFolder, readTextFile, stateFolder } from '../../agent/platform/folders.ts';
+import {
+  configurationFiles,
+  makeFolder,
+  makeFolderAnew,
+  makeStateFolder,
+  readTextFile,
+  stateFolder,
+  unmakeFolder,
+} from '../../agent/platform/folders.ts';
 
 test('state lies where it is said to, then where systemd says, then where XDG says', () => {
   const environment = { STATE_DIRECTORY: '/var/lib/skylark:/var/lib/other', XDG_DATA_HOME: '/data' };
@@ -47,4 +55,93 @@ test('a folder is made, with those above it, for nobody else if so asked; one th
   assert.equal(await modeOf(open), 0o777 & ~process.umask());
   await makeFolder(open, 0o700);
   assert.equal(await modeOf(open), 0o777 & ~process.umask());
+});
+
+test('a state folder is for its owner only: one that others may write is refused, one that they may read is closed', async (t) => {
+  const base = await mkdtemp(join(tmpdir(), 'skylark-folders-'));
+  t.after(() => rm(base, { recursive: true }));
+  const path = join(base, 'above', 'state');
+  const modeOf = async () => (await stat(path)).mode & 0o7777;
+  assert.equal(await makeStateFolder(path), path);
+  assert.equal(await modeOf(), 0o700);
+  for (const mode of [0o777, 0o1777, 0o770, 0o702]) {
+    await chmod(path, mode);
+    await assert.rejects(
+      makeStateFolder(path),
+      (thrown) =>
+        thrown instanceof SkylarkError &&
+        thrown.code === 'state.folder_writable' &&
+        thrown.exitCode === 77 &&
+        thrown.remedy?.includes(`chmod 700 ${path}`) === true,
+    );
+    assert.equal(await modeOf(), mode, 'what others put there meanwhile is for its owner to look at');
+  }
+  for (const mode of [0o755, 0o750, 0o711]) {
+    await chmod(path, mode);
+    await makeStateFolder(path);
+    assert.equal(await modeOf(), 0o700);
+  }
+});
+
+test("a state folder of another user's is refused", {
+  skip: process.getuid?.() === 0 ? false : 'only root can give a folder away',
+}, async (t) => {
+  const base = await mkdtemp(join(tmpdir(), 'skylark-folders-'));
+  t.after(() => rm(base, { recursive: true }));
+  const path = join(base, 'state');
+  await mkdir(path, { mode: 0o700 });
+  await chown(path, 1_234, 0);
+  await assert.rejects(
+    makeStateFolder(path),
+    (thrown) =>
+      thrown instanceof SkylarkError &&
+      thrown.code === 'state.folder_foreign' &&
+      thrown.exitCode === 77 &&
+      /chown 0 /.test(thrown.remedy ?? ''),
+  );
+});
+
+test('what was made is taken back: our own in it, and nothing else ever', async (t) => {
+  const base = await mkdtemp(join(tmpdir(), 'skylark-folders-'));
+  t.after(() => rm(base, { recursive: true }));
+  const own = { name: '.ours', files: ['mark'] };
+  const path = join(base, 'above', 'made');
+  const ours = join(path, '.ours');
+  const made = async (...more: readonly (() => Promise<unknown>)[]) => {
+    const folder = await makeFolderAnew(path);
+    for (const each of more) await each();
+    await unmakeFolder(folder, own);
+    return (await readdir(base, { recursive: true })).sort();
+  };
+  const makeOurs = () => mkdir(ours);
+  const mark = () => writeFile(join(ours, 'mark'), '');
+
+  assert.deepEqual(await made(), []);
+  assert.deepEqual(await made(makeOurs, mark), []);
+  await writeFile(join(base, 'target'), 'theirs');
+  assert.deepEqual(await made(() => symlink(join(base, 'target'), ours)), [
+    'above',
+    'above/made',
+    'above/made/.ours',
+    'target',
+  ]);
+  // It was there before: nothing is taken back.
+  assert.deepEqual((await made()).length, 4);
+  await rm(join(base, 'above'), { recursive: true });
+  await rm(join(base, 'target'));
+  const kept = [
+    'above',
+    'above/made',
+    'above/made/.ours',
+    'above/made/.ours/archived',
+    'above/made/.ours/mark',
+  ];
+  assert.deepEqual(await made(makeOurs, mark, () => writeFile(join(ours, 'archived'), '')), kept);
+  await rm(join(base, 'above'), { recursive: true });
+  assert.deepEqual(await made(makeOurs, () => writeFile(join(path, 'file'), '')), [
+    'above',
+    'above/made',
+    'above/made/.ours',
+    'above/made/file',
+  ]);
 });

@@ -50,6 +50,11 @@ test('a second process is refused, told who has the lock, and gets it when the f
   openLock(file).close();
 });
 
+test('a lock that the system does not give is told as not permitted', () => {
+  const error = refusal(join(folder, 'nowhere', 'lock'));
+  assert.deepEqual([error.code, error.fault, error.exitCode], ['lock.failed', 'environment', 77]);
+});
+
 test('within a process, too, it is held once, and can be had again after closing', () => {
   const file = join(folder, 'twice.lock');
   const lock = openLock(file);

@@ -246,6 +246,7 @@ test('a taken port is an environment error that names the port and what to do', 
       refuses('net.port_taken', 'environment')(error);
       assert.match(String(error), new RegExp(`port ${listener.port} on 127\\.0\\.0\\.1 is taken`));
       assert.match((error as SkylarkError).remedy ?? '', /another port/);
+      assert.equal((error as SkylarkError).exitCode, 75);
       return true;
     },
   );

@@ -45,6 +45,8 @@ const code = (expected: string) => (thrown: unknown) => {
   assert.ok(thrown instanceof SkylarkError, String(thrown));
   assert.equal(thrown.code, expected);
   if (expected !== 'sqlite.failed') assert.equal(thrown.fault, 'environment');
+  const isForItsOwner = ['sqlite.damaged', 'sqlite.missing', 'sqlite.foreign'].includes(expected);
+  if (isForItsOwner) assert.equal(thrown.exitCode, 78);
   return true;
 };
 

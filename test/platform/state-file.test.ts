@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
@@ -179,7 +179,7 @@ test('a previous generation alone is used', async (context) => {
 test('a damaged file without a previous generation never becomes an empty state', async (context) => {
   const path = join(await folder(context), 'state.json');
   await writeFile(path, '');
-  await assert.rejects(openStateFile(optionsFor(path)), { code: 'state.damaged' });
+  await assert.rejects(openStateFile(optionsFor(path)), { code: 'state.damaged', exitCode: 78 });
   assert.equal((await readFile(path)).length, 0);
 });
 
@@ -203,7 +203,10 @@ test('any damage to the bytes gives the same content or the previous one', async
 test('an unreadable file and a symbolic link are refused, not replaced', async (context) => {
   const at = await folder(context);
   await mkdir(join(at, 'folder'));
-  await assert.rejects(openStateFile(optionsFor(join(at, 'folder'))), { code: 'state.unreadable' });
+  await assert.rejects(openStateFile(optionsFor(join(at, 'folder'))), {
+    code: 'state.unreadable',
+    exitCode: 77,
+  });
   await symlink('/nowhere', join(at, 'link'));
   await assert.rejects(openStateFile(optionsFor(join(at, 'link'))), { code: 'state.unreadable' });
 });
@@ -235,7 +238,23 @@ test('an older version is migrated step by step, and kept; a newer one is refuse
   assert.equal(migrated.value.total, 10);
   assert.deepEqual(await readFile(`${path}.v1`), before);
   assert.equal((await openStateFile(newer)).value.total, 10);
-  await assert.rejects(openStateFile(optionsFor(path)), { code: 'state.too_new', fault: 'environment' });
+  await assert.rejects(openStateFile(optionsFor(path)), {
+    code: 'state.too_new',
+    fault: 'environment',
+    exitCode: 78,
+  });
+});
+
+test('a state folder where no folder can be is told at once', { timeout: 10_000 }, async () => {
+  await assert.rejects(openStateFile(optionsFor('/proc/nowhere/state/state.json')), {
+    code: 'state.write_failed',
+  });
+});
+
+test('folders are made level by level and flushed', async (context) => {
+  const path = join(await folder(context), 'a', 'b', 'state.json');
+  await openStateFile(optionsFor(path));
+  assert.equal((await stat(dirname(path))).mode & 0o777, 0o700);
 });
 
 test('a power cut at any step of any write leaves the acknowledged document or a later one', async () => {

@@ -29,6 +29,8 @@ export interface StatusDocument {
     readonly files: number;
     readonly pending_files: number;
     readonly synced: boolean;
+    readonly beside_files: number;
+    readonly put_right_files: number;
   }[];
   readonly peers: readonly { readonly id: string; readonly connected: boolean; readonly name: string }[];
   readonly problems: readonly { readonly code: string }[];
