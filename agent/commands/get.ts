@@ -7,6 +7,7 @@ import { withDaemon } from './daemon-client.ts';
 import { readableBytes } from './presentation.ts';
 import { openProgress } from './progress.ts';
 import { receiveFile, receiveIntoFile } from './receive-file.ts';
+import { shareArgument } from './share-arguments.ts';
 import { sharePath } from './share-path.ts';
 
 export default command({
@@ -15,7 +16,7 @@ export default command({
   description:
     'From the folder if the file is here, else from another copy that is here, else from a member that is connected. The contents are verified before the first byte is written. A file that comes from a member is collected beside the share first, which takes as much room as it has bytes.',
   arguments: {
-    share: argument('SHARE', 'name or folder of the share'),
+    share: shareArgument(),
     path: argument('PATH', 'the file in the share'),
   },
   options: {

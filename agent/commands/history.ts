@@ -1,9 +1,10 @@
 import { printable } from '../base/printable.ts';
 import type { ArchivedVersion } from '../control/file-messages.ts';
 import { COMMANDS } from '../control/messages.ts';
-import { argument, command, optionalArgument } from './command.ts';
+import { command, optionalArgument } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
 import { readableBytes, table } from './presentation.ts';
+import { shareArgument } from './share-arguments.ts';
 import { sharePath } from './share-path.ts';
 
 const REASONS: Readonly<Record<ArchivedVersion['reason'], string>> = {
@@ -22,7 +23,7 @@ export default command({
   description:
     'Newest first. What is replaced or deleted, by whomever, is kept in the archive of each device for 30 days, up to 4 GiB. Each version has a number of its own for as long as it is kept: it is what "skylark restore --version" takes.\n\nFor a folder, or without PATH, everything that was below is listed, also what is deleted: the way to find a file whose name nobody remembers.',
   arguments: {
-    share: argument('SHARE', 'name or folder of the share'),
+    share: shareArgument(),
     path: optionalArgument(
       'PATH',
       'a file or folder in the share, also one that is gone; by default everything',

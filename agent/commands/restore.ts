@@ -9,6 +9,7 @@ import { argument, command, count, text } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
 import { readableBytes } from './presentation.ts';
 import { receiveIntoFile } from './receive-file.ts';
+import { shareArgument } from './share-arguments.ts';
 import { sharePath } from './share-path.ts';
 
 export default command({
@@ -17,7 +18,7 @@ export default command({
   description:
     'The version is put back into the folder as a change of yours, which spreads to all members; what is there now goes to the archive first, so that this can be taken back, too. Without --version it is the newest that the archive has of PATH (but none that the disk had damaged). What is damaged in the archive is refused, and nothing is replaced.\n\n--to is a path of this machine, as for cp. Inside of the folder of the share it is a change as above. Outside of it a new file is written, which never replaces anything; where a share is read-only, this is the only way.',
   arguments: {
-    share: argument('SHARE', 'name or folder of the share'),
+    share: shareArgument(),
     path: argument('PATH', 'the file in the share, as "skylark history" shows it'),
   },
   options: {

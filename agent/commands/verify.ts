@@ -2,10 +2,11 @@ import { EXIT, environmentError } from '../base/errors.ts';
 import { stringifyJson } from '../base/json.ts';
 import { printable } from '../base/printable.ts';
 import { STREAMS, type StreamAnswers, type StreamItems } from '../control/messages.ts';
-import { argument, command } from './command.ts';
+import { command } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
 import { counted, readableBytes } from './presentation.ts';
 import { openProgress } from './progress.ts';
+import { shareArgument } from './share-arguments.ts';
 
 type Item = StreamItems['verify'];
 
@@ -23,7 +24,7 @@ export default command({
   summary: 'read everything in a share again, and repair what the disk has damaged',
   description:
     'Every file in the folder is read and compared with what is known of it. One whose size and times are as they were, but whose contents are not, was damaged by the disk: it is never taken for a change. A copy that is here or with a member that is connected takes its place, and the damaged file goes to the archive; where there is no copy it stays, and "skylark status" tells of it.\n\nTakes its time, since everything else comes first. Ctrl-C ends it; what was repaired stays so. The exit code is 0 if everything is right or repaired, else 1.',
-  arguments: { share: argument('SHARE', 'name or folder of the share') },
+  arguments: { share: shareArgument() },
   options: {},
   json: true,
   examples: [['skylark verify Music', 'once in a while, and when a disk is in doubt']],

@@ -152,6 +152,7 @@ export function sampleAgent(): SampleAgent {
       try {
         for (let files = 0; files < 2; files++) {
           yield { files, ...counts };
+          signal.addEventListener('abort', () => verifying.resolve(), { once: true });
           if (files === 1) await verifying.promise;
           signal.throwIfAborted();
         }
