@@ -76,7 +76,7 @@ test('first mistakes with verify are told, and Ctrl-C ends it', async (t) => {
   await mkdir(folder);
   // Takes a second or two to be read, and no room.
   await writeFile(join(folder, 'large'), '');
-  await truncate(join(folder, 'large'), 2 ** 31);
+  await truncate(join(folder, 'large'), 2 ** 30);
   await a.run('share', folder, '--name', 'Music');
   await eventually('it is noted', async () => (await a.status()).shares[0]?.synced === true);
   assert.match((await a.command('verify')).stderr, /SHARE is missing/);
