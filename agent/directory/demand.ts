@@ -5,7 +5,7 @@
  */
 
 import type { Clock } from '../base/clock.ts';
-import { asError, peerError } from '../base/errors.ts';
+import { asError, peerError, SkylarkError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { encode, type MessageOf } from '../wire/message.ts';
 import type { OutgoingMessage, Payload } from '../wire/message-stream.ts';
@@ -161,6 +161,8 @@ export class Demand {
       silence.cancel();
     }
     signal.throwIfAborted();
+    // Its session ends by that; another member may do better.
+    if (isPeerFault(failure)) return false;
     if (failure !== undefined) throw asError(failure);
     return isWhole && !over.aborted;
   }
@@ -192,7 +194,7 @@ export class Demand {
           } catch (thrown) {
             reject(asError(thrown));
             // A peer that breaks the rules loses its session; a disk that is full is not its fault.
-            if (thrown instanceof Error && 'fault' in thrown && thrown.fault === 'peer') throw thrown;
+            if (isPeerFault(thrown)) throw thrown;
           }
         },
       };
@@ -207,6 +209,10 @@ export class Demand {
       });
     });
   }
+}
+
+function isPeerFault(thrown: unknown): boolean {
+  return thrown instanceof SkylarkError && thrown.fault === 'peer';
 }
 
 /** The oldest that fits; without a range, of these contents at all. */
