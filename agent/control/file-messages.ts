@@ -33,9 +33,13 @@ export const MAX_PIECE = 262_144;
 /** Bytes as base64 (RFC 4648, section 4). */
 const bytes: Schema<Uint8Array> = {
   decode(json, where = '') {
-    if (typeof json !== 'string' || json.length > 2 * MAX_PIECE || !/^[A-Za-z0-9+/]*={0,2}$/.test(json))
-      throw peerError('schema.mismatch', `${where || 'the value'} is not base64`);
-    return new Uint8Array(Buffer.from(json, 'base64'));
+    if (typeof json === 'string' && json.length % 4 === 0 && json.length <= 2 * MAX_PIECE) {
+      const decoded = Buffer.from(json, 'base64');
+      const padding = json.endsWith('==') ? 2 : json.endsWith('=') ? 1 : 0;
+      // What is no digit is passed over without a word.
+      if (decoded.length === (json.length / 4) * 3 - padding) return new Uint8Array(decoded);
+    }
+    throw peerError('schema.mismatch', `${where || 'the value'} is not base64`);
   },
   encode: (value) => Buffer.from(value.buffer, value.byteOffset, value.length).toString('base64'),
 };

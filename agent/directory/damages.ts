@@ -49,6 +49,7 @@ export class Damages {
   readonly #index: LocalIndex;
   /** By the record's uuid. A healthy disk has none. */
   readonly #known: Map<string, Damage>;
+  readonly #listeners = new Set<() => void>();
 
   constructor(sqlite: Sqlite, club: string, index: LocalIndex) {
     this.#sqlite = sqlite;
@@ -77,11 +78,28 @@ export class Damages {
       )
       .run(this.#club, uuid, fromHex(sha256), found === undefined ? null : fromHex(found), ino, size);
     this.#known.set(uuid, { sha256, found, ino, size });
+    this.#tell();
   }
 
   /** The file is whole again, or another one. */
   remove(uuid: string): void {
-    if (!this.#known.delete(uuid)) return;
+    if (!this.#known.has(uuid)) return;
+    this.#forget(uuid);
+    this.#tell();
+  }
+
+  /** Told when the problem may be another. @returns stops it. */
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #forget(uuid: string): void {
+    this.#known.delete(uuid);
     this.#sqlite.prepare('DELETE FROM directory_damaged WHERE club = ? AND uuid = ?').run(this.#club, uuid);
   }
 
@@ -101,7 +119,7 @@ export class Damages {
     for (const uuid of [...this.#known.keys()]) {
       const row = this.#index.byUuid(uuid);
       if (row !== undefined && this.has(row)) paths.push(row.path);
-      else this.remove(uuid);
+      else this.#forget(uuid);
     }
     if (paths.length === 0) return undefined;
     return {

@@ -127,6 +127,7 @@ export class Share {
     });
     this.custody = this.#parts.custody;
     this.#parts.troubles.listen(() => this.#tellProblems());
+    this.custody.damages.listen(() => this.#tellProblems());
   }
 
   async open(): Promise<void> {

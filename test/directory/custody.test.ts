@@ -433,6 +433,8 @@ describe('verifying', () => {
       assert.deepEqual([result.damaged, result.repaired], [1, 0]);
       assert.equal(text(a, 'song'), 'q song');
       assert.deepEqual(problems(a), [['share.damaged', ['/song']]]);
+      const event = a.events.findLast(({ kind }) => kind === 'problems');
+      assert.equal(event?.kind === 'problems' && event.problems[0]?.code, 'share.damaged');
       // Also after a restart, and under another name.
       await a.close();
       await a.open();
