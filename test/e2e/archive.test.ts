@@ -1,9 +1,11 @@
 /** `skylark history`, `restore` and `get` with real agents, as their users run them. */
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, rm, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { agentsFor, eventually, joined, type TestAgent } from '../support/agents.ts';
@@ -218,7 +220,7 @@ test('where a share is read-only, versions are restored outside of it only', asy
   );
 });
 
-test('get writes a file that is here, and says what it can not', async (t) => {
+test('get writes what is here or with a member, and says what it can not', async (t) => {
   const [a, b] = await agentsFor(t, { name: 'a' }, { name: 'b' });
   assert.ok(a && b);
   const [from, to] = await joined(a, b);
@@ -269,5 +271,31 @@ test('get writes a file that is here, and says what it can not', async (t) => {
   );
   await refused(b, 64, /there is no share Misic; did you mean Music/, 'get', 'Misic', 'large');
 
-  assert.deepEqual((await readdir(out)).sort(), ['large', 'mine']);
+  // Something that is no file of the share keeps the place of this one.
+  await symlink('/nowhere', join(to, 'later'));
+  await writeFile(join(from, 'later'), large.subarray(1));
+  await eventually('it is known', async () => (await b.run('ls', 'Music')).includes('not here  /later'));
+  await b.run('get', 'Music', 'later', '-o', join(out, 'later'));
+  assert.ok(large.subarray(1).equals(await readFile(join(out, 'later'))));
+  assert.equal(await readlink(join(to, 'later')), '/nowhere');
+  await a.end();
+  await eventually('it is alone', async () => (await b.status()).peers.every(({ connected }) => !connected));
+  await refused(
+    b,
+    75,
+    /\/later is not here, and no member is connected; connect a device/,
+    'get',
+    'Music',
+    'later',
+  );
+
+  // Whoever has read enough of it goes.
+  const [program, argv] = b.argv(['get', 'Music', 'large', '--state', b.state]);
+  const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const complaints: Buffer[] = [];
+  child.stderr.on('data', (piece: Buffer) => complaints.push(piece));
+  child.stdout.once('data', () => child.stdout.destroy());
+  assert.deepEqual(await once(child, 'close'), [0, null]);
+  assert.equal(Buffer.concat(complaints).toString(), '');
+  assert.deepEqual((await readdir(out)).sort(), ['large', 'later', 'mine']);
 });
