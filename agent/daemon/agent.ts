@@ -28,6 +28,7 @@ import type { ControlledAgent } from '../control/server.ts';
 import type { AccessMode } from '../control/status.ts';
 import { sha256 } from '../crypto/hash.ts';
 import type { Section } from '../platform/state-file.ts';
+import { fileRequests } from './file-requests.ts';
 import { listFiles } from './listing.ts';
 import { GIVEN_ADDRESSES, type Network } from './network.ts';
 import { ShareFolders } from './share-folders.ts';
@@ -283,6 +284,7 @@ export function openAgent(options: AgentOptions): ControlledAgent {
       const { id, name, folder, level } = await join(request);
       return { id, name, path: folder, mode: level };
     },
+    ...fileRequests(openShareOf, options.clock),
     listFiles: async (request) => listFiles(openShareOf(request.share), request),
     bridge: async () => ({ devices: (options.bridge()?.status() ?? []).map(deviceStatus) }),
   };

@@ -8,6 +8,7 @@ import type { Sqlite } from '../platform/sqlite.ts';
 import { Absences } from './absences.ts';
 import { Archive, type ArchiveLimits } from './archive.ts';
 import { DiskChanges } from './changes.ts';
+import { Custody } from './custody.ts';
 import { DiskRoom, NO_ROOM } from './disk-room.ts';
 import { Fetcher } from './fetch.ts';
 import { conflictSource, type Follower, follow } from './follow.ts';
@@ -36,6 +37,7 @@ export interface ShareParts {
   readonly follower: Follower;
   readonly obstructions: Obstructions;
   readonly troubles: Troubles;
+  readonly custody: Custody;
   readonly ownChanges: OwnChanges;
   readonly room: DiskRoom;
   readonly holdings: ShareHoldings;
@@ -97,7 +99,9 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     hold: options.hold,
   });
   const local = new LocalContents({ root, index, archive, hashing, log, signal, room });
-  const holdings = new ShareHoldings({ root, index, archive, pending, hashing, log, signal, nudge });
+  const custody = new Custody({ ...options, index, pending, archive, changes, local, room });
+  const { damages } = custody;
+  const holdings = new ShareHoldings({ root, index, archive, pending, damages, hashing, log, signal, nudge });
   const absences = new Absences({
     clock,
     waitingFor: (sha256) => pending.waitingFor(sha256),
@@ -107,6 +111,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
   const ownChanges = new OwnChanges({ sqlite, club, writable: database.writable });
   const troubles = new Troubles({
     ownChanges,
+    damages,
     pending,
     missing: () => absences.missing(),
     countRefused: options.countRefused,
@@ -178,6 +183,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     follower,
     obstructions,
     troubles,
+    custody,
     ownChanges,
     room,
     holdings,

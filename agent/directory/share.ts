@@ -12,10 +12,11 @@ import type { ClubDatabase } from '../database/club-database.ts';
 import { type FileFacts, openShareRoot, ShareRoot } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import type { ArchivedFile, ArchiveLimits } from './archive.ts';
+import type { Custody } from './custody.ts';
 import type { DebounceTimes } from './debounce.ts';
 import { type Detector, openDetector } from './detect.ts';
+import { detectorRecords } from './detector-records.ts';
 import { attachDirectory, type DirectoryPeer } from './directory-session.ts';
-import type { Follower } from './follow.ts';
 import type { Hashing } from './hashing.ts';
 import { recover } from './intents.ts';
 import { beginJoining, isJoining, Joining } from './joining.ts';
@@ -24,8 +25,6 @@ import type { IndexRow } from './local-index.ts';
 import { DIRECTORY, payloadLimits } from './messages.ts';
 import type { PendingTotals } from './pending.ts';
 import type { Problem } from './problems.ts';
-
-import type { RecordStore } from './record-changes.ts';
 import { makeParts, type ShareParts } from './share-parts.ts';
 import type { ShareEvent, ShareStatus } from './share-status.ts';
 
@@ -87,6 +86,8 @@ export class Share {
     payloadLimits,
     attach: (session) => this.#attach(session),
   };
+  /** History, restoring, verifying, reading. */
+  readonly custody: Custody;
   readonly #options: ShareOptions;
   readonly #root: ShareRoot;
   readonly #controller = new AbortController();
@@ -125,7 +126,9 @@ export class Share {
       onConflict: (path, uuid) => this.#tell({ kind: 'conflict', path, uuid }),
       onChanges: () => this.#wake(),
     });
+    this.custody = this.#parts.custody;
     this.#parts.troubles.listen(() => this.#tellProblems());
+    this.custody.damages.listen(() => this.#tellProblems());
   }
 
   async open(): Promise<void> {
@@ -270,6 +273,7 @@ export class Share {
       session,
       root: this.#root,
       fetcher: this.#parts.fetcher,
+      demand: this.#parts.custody.demand,
       holdings: this.#parts.holdings,
       sent: (bytes) => this.#sent.add(bytes),
       onDetach: () => this.#peers.delete(peer),
@@ -280,13 +284,13 @@ export class Share {
   }
 
   #startDetector(): void {
-    const { database, hashing, clock, log, debounce, rescanPeriod } = this.#options;
+    const { database, clock, log, debounce, rescanPeriod } = this.#options;
     const isJoiningNow = isJoining(this.#parts.index);
     const detector = openDetector({
       root: this.#root,
       index: this.#parts.index,
       records: detectorRecords(database, this.#parts.follower),
-      hashing,
+      hashing: this.custody.hashing,
       clock,
       log,
       signal: this.#controller.signal,
@@ -384,17 +388,4 @@ export class Share {
   #tell(event: ShareEvent): void {
     for (const listener of this.#listeners) listener(event);
   }
-}
-
-/** The database as the detector changes it: whether the folder shows a record is decided when its batch is complete. */
-function detectorRecords(database: ClubDatabase, follower: Follower): RecordStore {
-  return {
-    writable: database.writable,
-    get: (key) => database.get(key),
-    getByUuid: (uuid) => database.getByUuid(uuid),
-    put: (key, value, options) => database.put(key, value, options),
-    rename: (uuid, key, options) => database.rename(uuid, key, options),
-    remove: (uuid, options) => database.remove(uuid, options),
-    transaction: (work) => database.transaction(() => follower.together(work)),
-  };
 }
