@@ -24,7 +24,6 @@ import type { IndexRow } from './local-index.ts';
 import { DIRECTORY, payloadLimits } from './messages.ts';
 import type { PendingTotals } from './pending.ts';
 import type { Problem } from './problems.ts';
-
 import type { RecordStore } from './record-changes.ts';
 import { makeParts, type ShareParts } from './share-parts.ts';
 import type { ShareEvent, ShareStatus } from './share-status.ts';
@@ -162,7 +161,7 @@ export class Share {
       bytes,
       pendingFiles: pending.files,
       pendingBytes: pending.bytes,
-      isSynced: this.#isReady && pending.files + pending.folders === 0 && toExamine === 0 && !isStopped,
+      isSynced: this.#isReady && !isPending(pending) && toExamine === 0 && !isStopped,
       isPaused: this.#isPaused,
       isScanning: progress?.isScanning ?? false,
       isJoining: this.#joining !== undefined,
@@ -326,10 +325,7 @@ export class Share {
     const { clock, log, database } = this.#options;
     this.#joining = new Joining({
       index: this.#parts.index,
-      isPending: () => {
-        const { files, folders } = this.#pendingTotals();
-        return files + folders > 0;
-      },
+      isPending: () => isPending(this.#pendingTotals()),
       clock,
       log,
       isRead: () => this.#mayPlace() && detector.progress().toExamine.files === 0,
@@ -337,8 +333,10 @@ export class Share {
       ...(this.#options.joiningQuiet === undefined ? {} : { quiet: this.#options.joiningQuiet }),
       isSupplied: () => this.#peers.size > 0 && database.get('/') !== undefined,
       toArchive: (row) => this.#parts.placer.putRight(row, undefined),
+      onTrouble: (error) => this.#parts.troubles.add(error),
       onEnd: () => {
         this.#joining = undefined;
+        this.#parts.troubles.clear();
         detector.endJoining();
       },
     });
@@ -385,6 +383,8 @@ export class Share {
     for (const listener of this.#listeners) listener(event);
   }
 }
+
+const isPending = ({ files, folders }: PendingTotals) => files + folders > 0;
 
 /** The database as the detector changes it: whether the folder shows a record is decided when its batch is complete. */
 function detectorRecords(database: ClubDatabase, follower: Follower): RecordStore {
