@@ -213,12 +213,16 @@ export class Archive {
     await this.#removeFile(file);
   }
 
-  /** Files with these contents, newest first. */
+  /**
+   * Files with these contents that were part of the share, newest first. What was found at joining, or changed where
+   * that is not permitted, never was: no record of another member's may bring it to light.
+   */
   bySha256(sha256: string): ArchivedFile[] {
     if (this.#files === 0n) return [];
     return this.#sqlite
       .prepare<Stored>(
-        'SELECT * FROM directory_archive WHERE sha256 = ? AND club = ? ORDER BY id DESC LIMIT 8',
+        `SELECT * FROM directory_archive WHERE sha256 = ? AND club = ? AND reason IN ('replaced', 'deleted')
+         ORDER BY id DESC LIMIT 8`,
       )
       .all(fromHex(sha256), this.#club)
       .map(fromStored);

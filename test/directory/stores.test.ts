@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { systemClock } from '../../agent/base/clock.ts';
 import { silentLogger } from '../../agent/base/log.ts';
-import { Archive } from '../../agent/directory/archive.ts';
+import { Archive, type ArchiveReason } from '../../agent/directory/archive.ts';
 import { Partials } from '../../agent/directory/partials.ts';
 import { PendingStore } from '../../agent/directory/pending.ts';
 import { RefusalStore } from '../../agent/directory/refusals.ts';
@@ -233,7 +233,7 @@ describe('the archive', () => {
   const open = (limits = { age: 100n * HOUR, bytes: 1_000n }) =>
     new Archive({ sqlite, club: 'club', root, clock, log: silentLogger, limits });
 
-  async function put(archive: Archive, name: string, text: string) {
+  async function put(archive: Archive, name: string, text: string, reason: ArchiveReason = 'deleted') {
     fs.writeFileSync(join(folder, name), text);
     const known = await root.look(`/${name}`);
     assert.ok(known);
@@ -243,7 +243,7 @@ describe('the archive', () => {
       size: BigInt(text.length),
       mtime: 5n,
       mode: 0o600,
-      reason: 'deleted',
+      reason,
     });
     await archive.move(`/${name}`, file, known);
     return file;
@@ -283,6 +283,16 @@ describe('the archive', () => {
     assert.equal(after.ctimeNs, (await root.look('/file'))?.ctimeNs);
     fs.rmSync(join(folder, 'file'));
     assert.equal(fs.readFileSync(join(folder, file.path), 'utf8'), 'kept');
+  });
+
+  it('is a source only of what was part of the share', async () => {
+    const archive = open();
+    for (const reason of ['replaced', 'found_at_joining', 'deleted', 'not_permitted'] as const)
+      await put(archive, reason, reason, reason);
+    assert.deepEqual(
+      archive.bySha256(A).map(({ reason }) => reason),
+      ['deleted', 'replaced'],
+    );
   });
 
   it('finds a place beside what an earlier membership left in the folder, and leaves that alone', async () => {
