@@ -165,7 +165,7 @@ export class Share {
       bytes,
       pendingFiles: pending.files,
       pendingBytes: pending.bytes,
-      isSynced: this.#isReady && pending.files + pending.folders === 0 && toExamine === 0 && !isStopped,
+      isSynced: this.#isReady && !isPending(pending) && toExamine === 0 && !isStopped,
       isPaused: this.#isPaused,
       isScanning: progress?.isScanning ?? false,
       isJoining: this.#joining !== undefined,
@@ -330,10 +330,7 @@ export class Share {
     const { clock, log, database } = this.#options;
     this.#joining = new Joining({
       index: this.#parts.index,
-      isPending: () => {
-        const { files, folders } = this.#pendingTotals();
-        return files + folders > 0;
-      },
+      isPending: () => isPending(this.#pendingTotals()),
       clock,
       log,
       isRead: () => this.#mayPlace() && detector.progress().toExamine.files === 0,
@@ -341,8 +338,10 @@ export class Share {
       ...(this.#options.joiningQuiet === undefined ? {} : { quiet: this.#options.joiningQuiet }),
       isSupplied: () => this.#peers.size > 0 && database.get('/') !== undefined,
       toArchive: (row) => this.#parts.placer.putRight(row, undefined),
+      onTrouble: (error) => this.#parts.troubles.add(error),
       onEnd: () => {
         this.#joining = undefined;
+        this.#parts.troubles.clear();
         detector.endJoining();
       },
     });
@@ -389,3 +388,5 @@ export class Share {
     for (const listener of this.#listeners) listener(event);
   }
 }
+
+const isPending = ({ files, folders }: PendingTotals) => files + folders > 0;
