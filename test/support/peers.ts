@@ -10,6 +10,8 @@ export interface PeerNeeds {
   readonly programs: readonly string[];
   /** Needs root, for network namespaces and mounts. */
   readonly root?: boolean;
+  /** What else is missing; undefined: nothing. */
+  readonly also?: () => string | undefined;
   /** Milliseconds for the whole test. Default 60,000. */
   readonly timeout?: number;
 }
@@ -42,7 +44,7 @@ function missingOf(needs: PeerNeeds): string | undefined {
     if (findProgram(program) === undefined) return `${program} is not installed`;
   }
   if (needs.root && process.getuid?.() !== 0) return 'this test needs root';
-  return undefined;
+  return needs.also?.();
 }
 
 /** Debian keeps `ip` and daemons outside a user's PATH. */

@@ -1,0 +1,79 @@
+/** A disk of its own that can lose power: ext4 in a loop-mounted file, and its FS_IOC_SHUTDOWN. */
+
+import { mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { PeerNeeds } from '../support/peers.ts';
+import { must, Scene } from './scene.ts';
+
+export const DISK_NEEDS: PeerNeeds = {
+  programs: ['mkfs.ext4', 'mount', 'umount', 'losetup', 'perl'],
+  root: true,
+  also: () => {
+    const scene = new Scene();
+    try {
+      openExt4(scene, 'trial', { megabytes: 8 }).cut();
+      return undefined;
+    } catch {
+      return 'no ext4 can be mounted in a loop here';
+    } finally {
+      scene.abandon();
+    }
+  },
+};
+
+/**
+ * FS_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (linux/fs/ext4/ext4.h): what is not in the journal on the medium by now is
+ * gone, and every later access fails. The device is compared on the very descriptor that is shut down, so that nothing but
+ * our own file system can ever be hit.
+ */
+const SHUT_DOWN = `
+  my ($path, $device) = @ARGV;
+  open(my $folder, '<', $path) or die "open: $!";
+  (stat $folder)[0] == $device or die 'this is not the file system that was mounted here';
+  my $how = pack('L', 2);
+  ioctl($folder, 0x8004587d, $how) or die "ioctl: $!";
+`;
+
+export interface Ext4Options {
+  readonly megabytes?: number;
+  /** For mount(8), beside `loop`. */
+  readonly options?: string;
+  /** Another file than one of our own in the scene's folder. */
+  readonly image?: string;
+}
+
+export interface Ext4Disk {
+  readonly path: string;
+  /** From now on every access fails, and what was not flushed is lost. */
+  cut(): void;
+  /** The power is back. No process may have anything open there. */
+  restore(): void;
+}
+
+export function openExt4(scene: Scene, name: string, options: Ext4Options = {}): Ext4Disk {
+  const path = join(scene.root, name);
+  const image = options.image ?? `${path}.image`;
+  if (options.image === undefined) {
+    writeFileSync(image, '', { mode: 0o600 });
+    truncateSync(image, (options.megabytes ?? 96) * 2 ** 20);
+  }
+  must('mkfs.ext4', '-q', '-F', '-E', 'nodiscard', image);
+  mkdirSync(path);
+  const outside = statSync(path).dev;
+  let device = 0;
+  // With `loop`, the device is let go of with the file system.
+  const mount = () => {
+    must('mount', '-t', 'ext4', '-o', ['loop', options.options].filter(Boolean).join(), image, path);
+    device = statSync(path).dev;
+    if (device === outside) throw new Error(`nothing is mounted at ${path}`);
+  };
+  mount();
+  return {
+    path,
+    cut: () => void must('perl', '-e', SHUT_DOWN, path, String(device)),
+    restore: () => {
+      must('umount', path);
+      mount();
+    },
+  };
+}
