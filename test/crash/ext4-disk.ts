@@ -1,6 +1,6 @@
 /** A disk of its own that can lose power: ext4 in a loop-mounted file, and its FS_IOC_SHUTDOWN. */
 
-import { mkdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PeerNeeds } from '../support/peers.ts';
 import { must, Scene } from './scene.ts';
@@ -61,9 +61,11 @@ export function openExt4(scene: Scene, name: string, options: Ext4Options = {}):
   mkdirSync(path);
   const outside = statSync(path).dev;
   let device = 0;
+  let current = image;
+  let copies = 0;
   // With `loop`, the device is let go of with the file system.
   const mount = () => {
-    must('mount', '-t', 'ext4', '-o', ['loop', options.options].filter(Boolean).join(), image, path);
+    must('mount', '-t', 'ext4', '-o', ['loop', options.options].filter(Boolean).join(), current, path);
     device = statSync(path).dev;
     if (device === outside) throw new Error(`nothing is mounted at ${path}`);
   };
@@ -72,8 +74,35 @@ export function openExt4(scene: Scene, name: string, options: Ext4Options = {}):
     path,
     cut: () => void must('perl', '-e', SHUT_DOWN, path, String(device)),
     restore: () => {
+      const loop = loopOf(path);
       must('umount', path);
+      // The dead file system lasts as long as anybody has it: at worst a namespace of somebody else, made meanwhile.
+      if (!isLetGo(loop)) {
+        copies += 1;
+        const copy = `${image} ${copies}`;
+        must('cp', '--sparse=always', current, copy);
+        current = copy;
+      }
       mount();
     },
   };
+}
+
+/** The name, such as loop3, of the device that is mounted there. */
+function loopOf(path: string): string {
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const fields = line.split(' ');
+    const source = fields[fields.indexOf('-') + 2] ?? '';
+    if (fields[4] === path.replaceAll(' ', '\\040') && source.startsWith('/dev/')) return source.slice(5);
+  }
+  throw new Error(`nothing is mounted at ${path}`);
+}
+
+const PATIENCE = 2_000;
+
+function isLetGo(loop: string): boolean {
+  for (const end = Date.now() + PATIENCE; existsSync(`/sys/block/${loop}/loop/backing_file`); )
+    if (Date.now() > end) return false;
+    else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  return true;
 }

@@ -38,10 +38,11 @@ export class Owner {
     const isThere = fs.existsSync(this.#at(path));
     const isDurable = random.chance(this.#options.flushed);
     try {
-      if (!isThere) this.create(path, isDurable);
-      else if (random.chance(0.5)) this.#overwrite(path, isDurable);
-      else if (random.chance(0.5)) this.#rename(path, this.#anyPath(), isDurable);
-      else this.#remove(path, isDurable);
+      const change = isThere ? random.of(['overwrite', 'overwrite', 'rename', 'remove'] as const) : 'create';
+      if (change === 'create') this.create(path, isDurable);
+      else if (change === 'overwrite') this.overwrite(path, isDurable);
+      else if (change === 'rename') this.rename(path, this.#anyPath(), isDurable);
+      else this.remove(path, isDurable);
     } catch (thrown) {
       // The agent was quicker, or the power is gone.
       const { code } = thrown as NodeJS.ErrnoException;
@@ -70,7 +71,7 @@ export class Owner {
     this.#touched(path, sha256(bytes), isDurable);
   }
 
-  #overwrite(path: string, isDurable: boolean): void {
+  overwrite(path: string, isDurable: boolean): void {
     const { ledger, random, largest = 300_000 } = this.#options;
     const file = fs.openSync(this.#at(path), 'r+');
     try {
@@ -90,7 +91,7 @@ export class Owner {
     }
   }
 
-  #remove(path: string, isDurable: boolean): void {
+  remove(path: string, isDurable: boolean): void {
     const draft = this.#draft();
     fs.renameSync(this.#at(path), draft);
     this.#options.ledger.giveUp(sha256(fs.readFileSync(draft)));
@@ -100,7 +101,7 @@ export class Owner {
   }
 
   /** By way of the desk, since a rename would replace what has just come to the other name. */
-  #rename(path: string, to: string, isDurable: boolean): void {
+  rename(path: string, to: string, isDurable: boolean): void {
     if (fs.existsSync(this.#at(to))) return;
     const { ledger } = this.#options;
     const draft = this.#draft();

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { inspect } from 'node:util';
 import { connectControl } from '../../agent/control/client.ts';
 import { type Answers, COMMANDS } from '../../agent/control/messages.ts';
 import { joined, TestAgent } from '../support/agents.ts';
@@ -73,7 +74,10 @@ export class Pair {
       } catch (thrown) {
         why = String(thrown);
       }
-      if (Date.now() > deadline) throw new Error(`not in step within ${PATIENCE / 1000} s: ${why}`);
+      if (Date.now() > deadline)
+        throw new Error(
+          `not in step within ${PATIENCE / 1000} s: ${why}\n${[this.a, this.b].map(explain).join('\n')}`,
+        );
       await new Promise((resolve) => setTimeout(resolve, 30));
     }
   }
@@ -161,6 +165,25 @@ export async function statusOf(agent: TestAgent): Promise<AgentStatus> {
     return await client.request(COMMANDS.fullStatus, {});
   } finally {
     await client.close();
+  }
+}
+
+/** What the agent waits for, by its database. */
+function explain(agent: TestAgent): string {
+  const path = join(agent.state, 'records.db');
+  if (!existsSync(path)) return `${agent.name}: no database`;
+  const database = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
+  try {
+    const tables = ['directory_pending', 'directory_refusal', 'directory_intent', 'directory_partial'];
+    return tables
+      .map((table) => [table, database.prepare(`SELECT * FROM ${table}`).all()] as const)
+      .map(([table, rows]) => `${agent.name}: ${table} ${inspect(rows, { breakLength: Infinity, depth: 3 })}`)
+      .concat(agent.log.split('\n').slice(-12))
+      .join('\n');
+  } catch (thrown) {
+    return `${agent.name}: ${String(thrown)}`;
+  } finally {
+    database.close();
   }
 }
 

@@ -75,7 +75,7 @@ export function must(program: string, ...args: readonly string[]): string {
 export function mountsBelow(folder: string): string[] {
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
-    .map((line) => line.split(' ')[4] ?? '')
+    .map((line) => (line.split(' ')[4] ?? '').replaceAll('\\040', ' '))
     .filter((path) => path.startsWith(`${folder}/`))
     .reverse();
 }

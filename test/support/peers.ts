@@ -183,7 +183,7 @@ export class Program {
 
 /** Starts a program that is ended, by its PID, when the test is over. */
 export function startProgram(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   program: string,
   args: readonly string[],
   options: ProgramOptions = {},
