@@ -5,7 +5,7 @@
  */
 
 import type { Clock, Timer } from '../base/clock.ts';
-import { asError, errorCode } from '../base/errors.ts';
+import { asError, errorCode, SkylarkError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { nameOf, parentOf } from '../platform/files.ts';
 import { type Debouncer, type DebounceTimes, openDebouncer } from './debounce.ts';
@@ -185,7 +185,10 @@ export class Examination {
     });
   }
 
-  /** Undefined if it failed as a whole: then one of them is to blame, and the others should not suffer for it. */
+  /**
+   * Undefined if it failed as a whole: then one of them is to blame, and the others should not suffer for it. What the disk
+   * does not take now is looked at again.
+   */
   #note(findings: readonly Finding[]): Recorded[] | undefined {
     const { recorder, holds, log } = this.#options;
     try {
@@ -197,9 +200,9 @@ export class Examination {
         }),
       );
     } catch (thrown) {
-      if (findings.length === 1)
-        log.error('a change could not be noted', { path: findings[0]!.path, error: asError(thrown) });
-      return undefined;
+      if (findings.length > 1) return undefined;
+      log.error('a change could not be noted', { path: findings[0]!.path, error: asError(thrown) });
+      return thrown instanceof SkylarkError && thrown.fault === 'environment' ? ['stale'] : undefined;
     }
   }
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Clock, Timer } from '../base/clock.ts';
-import { errorCode } from '../base/errors.ts';
+import { asError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ShareRoot } from '../platform/files.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
@@ -43,6 +43,8 @@ export interface Sweeper {
 const QUIET = 400;
 /** Longest wait for that. */
 const PATIENCE = 5_000;
+/** Milliseconds until deletions that could not be noted are tried again. */
+const AGAIN = 5_000;
 /** Rows in a transaction. */
 const PAGE = 128;
 /** A mass deletion: at least so many files, and more than half of all. */
@@ -101,12 +103,17 @@ class DeletionSweeper implements Sweeper {
   }
 
   async #run(): Promise<void> {
-    const { signal, log, mayRun, onIdle } = this.#options;
+    const { signal, clock, log, mayRun, onIdle } = this.#options;
     this.#isRunning = true;
     try {
       if (!signal.aborted && (await mayRun()) && !this.#isMass()) await this.#deleteAll();
     } catch (thrown) {
-      if (!signal.aborted) log.error('deletions could not be noted', { error: thrown as Error });
+      if (signal.aborted) return;
+      log.error('deletions could not be noted', { error: asError(thrown) });
+      this.#timer ??= clock.after(AGAIN, () => {
+        this.#timer = undefined;
+        this.noticed();
+      });
     } finally {
       this.#isRunning = false;
       if (this.#isAgain) {

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { Logger } from '../../agent/base/log.ts';
 import type { Hashing } from '../../agent/directory/hashing.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
 import { inRecords, onDisk, withFolder } from './folder.ts';
@@ -40,6 +41,24 @@ test('when most of a share disappears, nothing is deleted until it is back or th
     assert.equal(news(folder).length, 25);
     assert.deepEqual(detector.problems(), []);
     assert.deepEqual(inRecords(folder), onDisk(folder));
+  });
+});
+
+test('changes that the database does not take are noted when it does, without another scan', async () => {
+  await withFolder(async (folder) => {
+    fill(folder, 2);
+    const refused: string[] = [];
+    const log = new Logger(({ level, message }) => void (level === 'error' && refused.push(message)));
+    const detector = await opened(folder, { log });
+    news(folder);
+    folder.sqlite.exec('PRAGMA query_only = ON');
+    fs.writeFileSync(folder.at('/f0'), 'edited');
+    while (refused.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(news(folder), []);
+    folder.sqlite.exec('PRAGMA query_only = OFF');
+    await detector.settled();
+    assert.deepEqual(news(folder), ['put /f0']);
+    assert.deepEqual([...new Set(refused)], ['a change could not be noted']);
   });
 });
 
