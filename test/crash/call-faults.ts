@@ -100,6 +100,68 @@ export class FaultyAgent {
     return met;
   }
 
+  /**
+   * The same while A starts, limited to its state and its share's folder: it may decline to start, with a reason, and starts
+   * the next time.
+   */
+  async sweepStart({
+    call,
+    fault,
+    from = 1,
+    step = 1,
+    to = 10_000,
+  }: Omit<Sweep, 'sequence'>): Promise<number> {
+    const { a, left } = this.#pair;
+    let met = 0;
+    for (let nth = from; nth <= to; nth += step) {
+      this.#round += 1;
+      // Something that is not noted yet, and something that is to come.
+      this.#ledger.settle(this.#settled.values());
+      await a.end('SIGKILL');
+      this.#owners.noticed.create(`/${this.#round} noticed`, true);
+      this.#owners.received.create(`/${this.#round} received`, true);
+      const out = join(this.#scene.root, `start ${this.#round}`);
+      const files = ['', '-wal', '-shm', '.new'].map((suffix) => join(a.state, `records.db${suffix}`));
+      const documents = ['', '.new', '.previous'].map((suffix) => join(a.state, `state.json${suffix}`));
+      const paths = [a.state, left, join(left, '.clearskies'), join(left, '.clearskies', 'tmp')];
+      const limits = [...files, ...documents, ...paths].flatMap((path) => ['-P', path]);
+      const injection = ['-e', `trace=${call}`, '-e', `inject=${call}:${fault}:when=${nth}`];
+      // The tracer is a child of the traced: what we started stays the agent.
+      a.through = ['strace', '-D', '-f', '-qq', '-o', out, ...limits, ...injection];
+      const before = this.#tally.violations.length;
+      const isUp = await a.start().then(
+        () => true,
+        () => false,
+      );
+      if (isUp && !fault.includes('SIGKILL')) await this.#pair.inStep().catch(() => undefined);
+      else if (!isUp && !fault.includes('SIGKILL') && !/skylark run: \S|"level":"error"/.test(a.log))
+        this.#tally.violate(`it did not say why it can't start: ${a.log}`);
+      await a.end('SIGKILL');
+      a.through = [];
+      const isMet = fault.includes('SIGKILL')
+        ? !isUp
+        : count(readFileSync(out, 'latin1'), /\(INJECTED\)/) > 0;
+      this.#tally.count('starts');
+      try {
+        await a.start();
+        this.#tally.count('restarts');
+        const now = await this.#pair.inStep();
+        await this.#pair.noPartialFile(this.#ledger, () => false);
+        await this.#pair.nothingLost(this.#ledger, this.#settled, now);
+        this.#pair.checkRevisions();
+        this.#settled = now;
+      } catch (thrown) {
+        this.#tally.violate(`${thrown instanceof Error ? thrown.stack : thrown}\n${a.log.slice(-3000)}`);
+      }
+      for (let i = before; i < this.#tally.violations.length; i++)
+        this.#tally.violations[i] = `start: ${call} ${nth}, ${fault}: ${this.#tally.violations[i]}`;
+      if (!isMet || this.#tally.violations.length > before) break;
+      met += 1;
+      this.#tally.count('faults met');
+    }
+    return met;
+  }
+
   async #once(injection: string, sequence: Sequence): Promise<boolean> {
     const { a } = this.#pair;
     this.#round += 1;
@@ -114,7 +176,7 @@ export class FaultyAgent {
     const ending = { after: (work: () => Promise<void>) => this.#scene.defer(work) };
     const strace = startProgram(ending, 'strace', [...args, '-p', String(a.pid)]);
     await strace.waitFor(/attached/);
-    owner.create(`/${this.#round} new`, true);
+    owner.create(`/${this.#round} folder/new`, true);
     owner.overwrite(`/${this.#round} to replace`, true);
     owner.remove(`/${this.#round} to remove`, true);
     this.#tally.count('sequences');

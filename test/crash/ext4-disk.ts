@@ -1,8 +1,9 @@
 /** A disk of its own that can lose power: ext4 in a loop-mounted file, and its FS_IOC_SHUTDOWN. */
 
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PeerNeeds } from '../support/peers.ts';
+import { findProgram, type PeerNeeds } from '../support/peers.ts';
 import { must, Scene } from './scene.ts';
 
 export const DISK_NEEDS: PeerNeeds = {
@@ -46,6 +47,8 @@ export interface Ext4Disk {
   readonly path: string;
   /** From now on every access fails, and what was not flushed is lost. */
   cut(): void;
+  /** Checked and mounted again, after its device failed. No process may have anything open there. */
+  repair(): void;
   /** The power is back. No process may have anything open there. */
   restore(): void;
 }
@@ -73,6 +76,15 @@ export function openExt4(scene: Scene, name: string, options: Ext4Options = {}):
   return {
     path,
     cut: () => void must('perl', '-e', SHUT_DOWN, path, String(device)),
+    repair: () => {
+      must('umount', path);
+      // 1: errors were corrected.
+      const { status, stdout } = spawnSync(findProgram('e2fsck') ?? 'e2fsck', ['-y', current], {
+        encoding: 'utf8',
+      });
+      if (status !== 0 && status !== 1) throw new Error(`e2fsck ended with ${status}: ${stdout}`);
+      mount();
+    },
     restore: () => {
       const loop = loopOf(path);
       must('umount', path);

@@ -61,24 +61,32 @@ export class Pair {
   /** Both are in step, with equal folders. @throws after a long time, with what is different. */
   async inStep(): Promise<Map<string, string>> {
     const deadline = Date.now() + PATIENCE;
-    let why = '';
     for (;;) {
-      try {
-        const [a, b] = [await statusOf(this.a), await statusOf(this.b)];
-        if (isQuiet(a) && isQuiet(b)) {
-          const [left, right] = [await filesOf(this.left), await filesOf(this.right)];
-          const again = [await statusOf(this.a), await statusOf(this.b)].every(isQuiet);
-          why = difference(left, right);
-          if (why === '' && again) return left;
-        } else why = `${shown('a', a)}; ${shown('b', b)}`;
-      } catch (thrown) {
-        why = String(thrown);
-      }
+      const now = await this.look();
+      if (typeof now !== 'string') return now;
       if (Date.now() > deadline)
-        throw new Error(
-          `not in step within ${PATIENCE / 1000} s: ${why}\n${[this.a, this.b].map(explain).join('\n')}`,
-        );
+        throw new Error(`not in step within ${PATIENCE / 1000} s: ${now}\n${this.explain()}`);
       await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+  }
+
+  /** What they wait for, and what they said last. */
+  explain(): string {
+    return [this.a, this.b].map(explain).join('\n');
+  }
+
+  /** The files of both, or why they are not in step. */
+  async look(): Promise<Map<string, string> | string> {
+    try {
+      const [a, b] = [await statusOf(this.a), await statusOf(this.b)];
+      if (!isQuiet(a) || !isQuiet(b)) return `${shown('a', a)}; ${shown('b', b)}`;
+      const [left, right] = [await filesOf(this.left), await filesOf(this.right)];
+      const why = difference(left, right);
+      if (why !== '') return why;
+      const isStill = [await statusOf(this.a), await statusOf(this.b)].every(isQuiet);
+      return isStill ? left : 'no longer quiet';
+    } catch (thrown) {
+      return String(thrown);
     }
   }
 
@@ -168,16 +176,33 @@ export async function statusOf(agent: TestAgent): Promise<AgentStatus> {
   }
 }
 
+const PENDING = ['directory_pending', 'directory_refusal', 'directory_intent', 'directory_partial'].map(
+  (table) => `SELECT * FROM ${table}`,
+);
+const RECORDS = `
+  SELECT key, hex(uuid) AS uuid, hex(peer) AS author, revision, deleted, value, hex(clock) AS clock
+  FROM database_record JOIN database_peer ON database_peer.id = author`;
+const NUMBERS = `
+  SELECT (SELECT max(revision) FROM database_club) AS own, hex(peer) AS author, revision AS since
+  FROM database_since JOIN database_peer ON database_peer.id = author`;
+const INDEX = `
+  SELECT parent, name, hex(sha256) AS shown, hex(uuid) AS uuid, clock, mark, found, CAST(mtime AS TEXT) AS mtime, CAST(ctime AS TEXT) AS ctime, CAST(ino AS TEXT) AS ino, size
+  FROM directory_file WHERE directory = 0`;
+
 /** What the agent waits for, by its database. */
 function explain(agent: TestAgent): string {
   const path = join(agent.state, 'records.db');
   if (!existsSync(path)) return `${agent.name}: no database`;
-  const database = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
+  const database = new DatabaseSync(path, { readOnly: true, readBigInts: true, timeout: 5_000 });
   try {
-    const tables = ['directory_pending', 'directory_refusal', 'directory_intent', 'directory_partial'];
-    return tables
-      .map((table) => [table, database.prepare(`SELECT * FROM ${table}`).all()] as const)
-      .map(([table, rows]) => `${agent.name}: ${table} ${inspect(rows, { breakLength: Infinity, depth: 3 })}`)
+    return [...PENDING, NUMBERS, RECORDS, INDEX]
+      .map((query) => {
+        const rows = database.prepare(query).all();
+        return [
+          `${agent.name}: ${query.trim()}`,
+          ...rows.map((row) => inspect(row, { breakLength: Infinity })),
+        ].join('\n');
+      })
       .concat(agent.log.split('\n').slice(-12))
       .join('\n');
   } catch (thrown) {

@@ -39,7 +39,8 @@ export function peerTest(
   }
 }
 
-function missingOf(needs: PeerNeeds): string | undefined {
+/** What keeps a test from running here, in words; undefined: nothing. */
+export function missingOf(needs: PeerNeeds): string | undefined {
   for (const program of needs.programs) {
     if (findProgram(program) === undefined) return `${program} is not installed`;
   }
@@ -203,7 +204,7 @@ export function startProgram(
 
 /** Runs a program to its end. */
 export async function runProgram(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   program: string,
   args: readonly string[],
   options: ProgramOptions & { readonly input?: string | Uint8Array } = {},
