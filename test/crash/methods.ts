@@ -103,6 +103,6 @@ export const METHODS: readonly Method[] = [
     needs: FAULTY_LIBRARY,
     timeout: 60 * MINUTE,
     run: (tally, seed, isLong) =>
-      inScene((scene) => runFaultyLibrary(scene, tally, { seed, rounds: isLong ? 60 : 2 })),
+      inScene((scene) => runFaultyLibrary(scene, tally, { seed, rounds: isLong ? 60 : 1 })),
   },
 ];

@@ -217,7 +217,7 @@ test('closing in the middle of everything leaves a folder that the next start co
   });
 });
 
-test('a file that the disk does not give is left out, neither changed nor deleted, and tried again by the next scan', async () => {
+test('a file that the disk does not give is left out, neither changed nor deleted, and tried again, without a scan', async () => {
   await withFolder(async (folder) => {
     fs.writeFileSync(folder.at('/good'), 'good');
     fs.writeFileSync(folder.at('/bad'), 'bad');
@@ -241,7 +241,11 @@ test('a file that the disk does not give is left out, neither changed nor delete
     );
     assert.equal(detector.progress().toExamine.files, 0);
     isBroken = false;
-    await detector.rescan();
+    const over = new Promise<void>((resolve) => {
+      detector.onProblem((problems) => problems.length === 0 && resolve());
+    });
+    await over;
+    await detector.settled();
     assert.deepEqual(news(folder), ['put /bad', 'put /new bad']);
     assert.deepEqual(detector.problems(), []);
   });
