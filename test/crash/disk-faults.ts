@@ -186,7 +186,12 @@ export async function runSickDisk(scene: Scene, tally: Tally, rounds: Rounds): P
   });
 }
 
-export const FAULTY_LIBRARY: PeerNeeds = { programs: ['fiu-run', 'fiu-ctrl'] };
+const LIBRARIES = ['fiu_run_preload.so', 'fiu_posix_preload.so'].map((name) => `/usr/lib/fiu/${name}`);
+
+export const FAULTY_LIBRARY: PeerNeeds = {
+  programs: ['fiu-ctrl'],
+  also: () => (LIBRARIES.every((path) => existsSync(path)) ? undefined : 'libfiu is not installed'),
+};
 
 /** libfiu's names of what fails, with the errors that it may fail with (EIO, ENOSPC). */
 const FAILURES: readonly (readonly [string, readonly number[]])[] = [
@@ -207,8 +212,7 @@ export async function runFaultyLibrary(scene: Scene, tally: Tally, rounds: Round
   const setting = await openSetting(scene, tally, random, home);
   const { pair, owners } = setting;
   const control = join(scene.root, 'fiu');
-  const libraries = ['fiu_run_preload.so', 'fiu_posix_preload.so'].map((name) => `/usr/lib/fiu/${name}`);
-  pair.a.environment = { LD_PRELOAD: libraries.join(' '), FIU_CTRL_FIFO: control, FIU_ENABLE: '' };
+  pair.a.environment = { LD_PRELOAD: LIBRARIES.join(' '), FIU_CTRL_FIFO: control, FIU_ENABLE: '' };
   await pair.a.restart();
   const order = async (command: string) => {
     const ending = { after: (work: () => Promise<void>) => scene.defer(work) };
