@@ -133,13 +133,15 @@ export class FaultyAgent {
         () => true,
         () => false,
       );
-      if (isUp && !fault.includes('SIGKILL')) await this.#pair.inStep().catch(() => undefined);
-      else if (!isUp && !fault.includes('SIGKILL') && !/skylark run: \S|"level":"error"/.test(a.log))
+      // It may be ready, and come to the fault only then.
+      const isDead = !isUp || (await this.#isOver());
+      if (!isUp && !fault.includes('SIGKILL') && !/skylark run: \S|"level":"error"/.test(a.log))
         this.#tally.violate(`it did not say why it can't start: ${a.log}`);
+      if (isUp && isDead && !fault.includes('SIGKILL')) this.#tally.violate(`it ended: ${a.log}`);
       await a.end('SIGKILL');
       a.through = [];
       const isMet = fault.includes('SIGKILL')
-        ? !isUp
+        ? isDead
         : count(readFileSync(out, 'latin1'), /\(INJECTED\)/) > 0;
       this.#tally.count('starts');
       try {

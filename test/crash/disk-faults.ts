@@ -123,11 +123,16 @@ export async function runFullDisk(scene: Scene, tally: Tally, rounds: Rounds): P
 /** Leaves so many pages of 4 KiB. */
 function fillBytes(home: string, ballast: string, pages: number): void {
   const { bavail, bsize } = statfsSync(home);
-  writeFileSync(join(ballast, 'bytes'), Buffer.alloc(Math.max(0, (bavail - pages) * bsize)));
+  try {
+    writeFileSync(join(ballast, 'bytes'), Buffer.alloc(Math.max(0, (bavail - pages) * bsize)));
+  } catch (thrown) {
+    // The agent has written meanwhile: then nothing is left.
+    if ((thrown as NodeJS.ErrnoException).code !== 'ENOSPC') throw thrown;
+  }
 }
 
 function fillInodes(home: string, ballast: string, left: number): void {
-  for (let i = statfsSync(home).ffree; i > left; i--) writeFileSync(join(ballast, String(i)), '');
+  for (let i = 0; statfsSync(home).ffree > left; i++) writeFileSync(join(ballast, String(i)), '');
 }
 
 /** On a disk that refuses: it may decline, with a reason, but must not do any harm. */
