@@ -62,6 +62,32 @@ test('changes that the database does not take are noted when it does, without an
   });
 });
 
+test('a folder that we made anew in place of another is watched', async () => {
+  await withFolder(async (folder) => {
+    fs.mkdirSync(folder.at('/d'));
+    const detector = await opened(folder);
+    news(folder);
+    const release = detector.hold(['/d']);
+    const row = folder.index.byPath('/d');
+    assert.ok(row);
+    // Kept, so that its number is not given to the next one.
+    fs.renameSync(folder.at('/d'), join(folder.path, '..', 'old'));
+    fs.mkdirSync(folder.at('/d'));
+    const facts = await folder.root.look('/d');
+    assert.ok(facts);
+    const { ino, mtimeNs, ctimeNs } = facts;
+    folder.index.put({ ...row, ino, mtimeNs, ctimeNs });
+    release();
+    await detector.settled();
+    fs.writeFileSync(folder.at('/d/new'), 'new');
+    const deadline = Date.now() + 5_000;
+    while (folder.records.get('/d/new') === undefined) {
+      assert.ok(Date.now() < deadline, 'what happens in it is noticed');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  });
+});
+
 test('a mass deletion is one although it comes in small parts, and a large move is none', async () => {
   await withFolder(async (folder) => {
     fs.mkdirSync(folder.at('/d'));
