@@ -91,7 +91,7 @@ async function told({ pair }: Setting, codes: RegExp): Promise<void> {
 
 export const SMALL_DISK: PeerNeeds = { programs: ['mount', 'umount'], root: true };
 
-const SIZE = 24 * 2 ** 20;
+const SIZE = 48 * 2 ** 20;
 const INODES = 600;
 const NO_SPACE = /no_space|disk_full|write_failed|files\.failed|io$/;
 

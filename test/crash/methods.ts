@@ -89,7 +89,7 @@ export const METHODS: readonly Method[] = [
     needs: SMALL_DISK,
     timeout: 30 * MINUTE,
     run: (tally, seed, isLong) =>
-      inScene((scene) => runFullDisk(scene, tally, { seed, rounds: isLong ? 40 : 1 })),
+      inScene((scene) => runFullDisk(scene, tally, { seed, rounds: isLong ? 25 : 1 })),
   },
   {
     name: 'failing block device',
