@@ -19,5 +19,6 @@ for (const { name, needs, timeout, run } of METHODS)
       await run(tally, seed, isLong);
       t.diagnostic([...tally.counts].map(([what, count]) => `${what} ${count}`).join(', '));
       assert.deepEqual(tally.violations, []);
+      assert.ok(tally.of('files checked') > 0);
     },
   );

@@ -58,7 +58,6 @@ export const METHODS: readonly Method[] = [
           const to = 1 + (seed % 2);
           await agent.sweep({ call: 'link', fault: 'signal=SIGKILL', sequence: 'received', from: to, to });
           await agent.sweep({ call: 'fsync', fault: 'error=EIO', sequence: 'noticed', from: to, to });
-          await agent.sweepStart({ call: 'fsync', fault: 'signal=SIGKILL', from: to, to });
           return;
         }
         for (const [call, faults] of Object.entries(CALLS))
@@ -74,10 +73,14 @@ export const METHODS: readonly Method[] = [
     name: 'system calls that fail at the start',
     needs: STRACE,
     timeout: 60 * MINUTE,
-    async run(tally, _seed, isLong) {
-      if (!isLong) return;
+    async run(tally, seed, isLong) {
       await inScene(async (scene) => {
         const agent = await FaultyAgent.open(scene, tally);
+        if (!isLong) {
+          const to = 1 + (seed % 2);
+          await agent.sweepStart({ call: 'fsync', fault: 'signal=SIGKILL', from: to, to });
+          return;
+        }
         for (const call of ['openat', 'pwrite64', 'fsync', 'rename', 'ftruncate', 'unlink'])
           for (const fault of ['error=EIO', 'error=ENOSPC', 'signal=SIGKILL'] as const)
             await agent.sweepStart({ call, fault, step: call === 'pwrite64' ? 5 : 1 });
