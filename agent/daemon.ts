@@ -16,6 +16,7 @@ import { type ControlledAgent, openControlServer } from './control/server.ts';
 import { sha256 } from './crypto/hash.ts';
 import { rsa } from './crypto/rsa.ts';
 import { openAgent } from './daemon/agent.ts';
+import { DatabaseTrouble } from './daemon/database-trouble.ts';
 import { openDeviceBridge } from './daemon/device-bridge.ts';
 import { recordEvents, shareEvents } from './daemon/events.ts';
 import { LastSync } from './daemon/last-sync.ts';
@@ -88,7 +89,9 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
   const configuration = current();
   const name = () => current().name ?? hostName();
 
-  const sqlite = scope.own(openSqlite(`${folder}/records.db`));
+  const trouble = scope.own(new DatabaseTrouble(clock, log));
+  const sqlite = scope.own(openSqlite(`${folder}/records.db`, { onTrouble: (error) => trouble.met(error) }));
+  trouble.watch(() => sqlite.tryToWrite());
   const hashing = scope.own(openHashing());
   const registry = scope.own(await openRegistry({ state, rsa, sha256, clock, log: log.child('club') }));
   const events = new EventFeed(clock);
@@ -164,6 +167,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       shares,
       pool,
       discovery: network.discovery,
+      trouble,
       bridge: () => bridge,
       lastSync,
       listen,

@@ -6,7 +6,7 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import { asError, describeError, environmentError, errorCode, SkylarkError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { openBackoff } from '../base/retry.ts';
+import { type Backoff, openBackoff } from '../base/retry.ts';
 import type { Club } from '../club/club.ts';
 import type { Registry } from '../club/registry.ts';
 import type { Extension } from '../club/session.ts';
@@ -50,7 +50,7 @@ type Entry =
 export class Shares {
   readonly #options: SharesOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #retries = new Map<string, Timer>();
+  readonly #retries = new Map<string, { readonly backoff: Backoff; readonly timer: Timer }>();
   readonly #stopListening: () => void;
   readonly #forgetting: Forgetting;
   /** Left, and not yet closed. */
@@ -112,7 +112,7 @@ export class Shares {
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopListening();
-    for (const timer of this.#retries.values()) timer.cancel();
+    for (const { timer } of this.#retries.values()) timer.cancel();
     await this.#queued(async () => {
       await Promise.all([...this.#entries.keys()].map((id) => this.#closeNow(id)));
     });
@@ -152,6 +152,7 @@ export class Shares {
       this.#entries.set(club.id, { kind: 'open', open: await this.#openShare(club) });
       this.#retries.delete(club.id);
     } catch (thrown) {
+      this.#retries.get(club.id)?.timer.cancel();
       this.#entries.set(club.id, { kind: 'failed', error: asError(thrown) });
       this.#retry(club);
     }
@@ -216,7 +217,8 @@ export class Shares {
   }
 
   #leave(club: Club): Promise<void> {
-    this.#retries.get(club.id)?.cancel();
+    this.#retries.get(club.id)?.timer.cancel();
+    this.#retries.delete(club.id);
     this.#leaving.add(club.id);
     return this.#queued(async () => {
       try {
@@ -245,17 +247,14 @@ export class Shares {
 
   #retry(club: Club): void {
     if (this.#closed) return;
-    const backoff = openBackoff(REOPEN);
-    const again = () => {
-      const timer = this.#options.clock.after(backoff.next(), () => {
-        void this.#queued(async () => {
-          if (this.#options.registry.get(club.id) === undefined) return;
-          await this.#openNow(club);
-        });
+    const { backoff } = this.#retries.get(club.id) ?? { backoff: openBackoff(REOPEN) };
+    const timer = this.#options.clock.after(backoff.next(), () => {
+      void this.#queued(async () => {
+        if (this.#options.registry.get(club.id) === undefined) return;
+        await this.#openNow(club);
       });
-      this.#retries.set(club.id, timer);
-    };
-    if (!this.#retries.has(club.id)) again();
+    });
+    this.#retries.set(club.id, { backoff, timer });
   }
 
   #queued(work: () => Promise<void>): Promise<void> {

@@ -11,6 +11,7 @@ import type { Answers } from '../control/messages.ts';
 import type { AttemptStatus, DeviceStatus, PeerStatus, Problem, ShareStatus } from '../control/status.ts';
 import type { Problem as ShareProblem } from '../directory/problems.ts';
 import type { Discovery } from '../discovery/discovery.ts';
+import type { DatabaseTrouble } from './database-trouble.ts';
 import type { LastSync } from './last-sync.ts';
 import type { Shares } from './shares.ts';
 
@@ -19,6 +20,7 @@ export interface StatusSources {
   readonly shares: Shares;
   readonly pool: Pool;
   readonly discovery: Discovery;
+  readonly trouble: DatabaseTrouble;
   readonly bridge: () => Bridge | undefined;
   readonly lastSync: LastSync;
   readonly listen: Endpoint;
@@ -119,11 +121,11 @@ function peersOf(club: Club, pool: Pool): PeerStatus[] {
 }
 
 function problemsOf(
-  { shares, discovery }: StatusSources,
+  { shares, discovery, trouble }: StatusSources,
   clubs: readonly Club[],
   bridge: readonly BridgeDevice[],
 ): Problem[] {
-  const found: Problem[] = [];
+  const found: Problem[] = trouble.current === undefined ? [] : [problemOf(trouble.current)];
   for (const club of clubs) {
     const failure = shares.failure(club.id);
     if (failure !== undefined) found.push({ ...problemOf(failure), share: club.id });

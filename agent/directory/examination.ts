@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { asError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { nameOf, parentOf } from '../platform/files.ts';
+import { BackoffTimer } from './backoff-timer.ts';
 import { type Debouncer, type DebounceTimes, openDebouncer } from './debounce.ts';
 import { type Examiner, examine, type Finding } from './examine.ts';
 import type { PathHolds } from './holds.ts';
@@ -43,8 +44,16 @@ const COMMIT_AFTER = 30;
 /** Marked rows that are taken from the index at a time. */
 const FEED = 128;
 
+/** What the disk did not give may come a moment later, when its cable is back or there is room for what it holds back. */
+const PASSING: ReadonlySet<string> = new Set(['files.io', 'files.no_space']);
+const RETRIES = { first: 5_000, longest: 300_000 };
+/** Paths that are tried again one by one; the next full scan tries all others. */
+const MAX_RETRIED = 1_024;
+
 export class Examination {
   readonly #options: ExaminationOptions;
+  readonly #retry: BackoffTimer;
+  readonly #unreadable = new Set<string>();
   readonly #debouncer: Debouncer;
   #findings: Finding[] = [];
   /** What was found there could not be noted: to be looked at again. */
@@ -59,6 +68,9 @@ export class Examination {
   constructor(options: ExaminationOptions) {
     this.#options = options;
     this.#debouncer = openDebouncer(options.clock, () => this.pump(), options.times);
+    this.#retry = new BackoffTimer(options.clock, RETRIES, () => {
+      for (const path of this.#unreadable) this.hurry(path);
+    });
   }
 
   /** Paths that wait, for whatever reason. */
@@ -114,6 +126,7 @@ export class Examination {
 
   close(): void {
     this.#flushTimer?.cancel();
+    this.#retry.cancel();
     this.#debouncer.close();
   }
 
@@ -183,6 +196,7 @@ export class Examination {
       const result = results[i];
       this.#debouncer.done(finding.path, result !== 'stale');
       if (result !== undefined) this.#options.onNoted(finding, result);
+      this.#retryIfUnreadable(finding);
     });
   }
 
@@ -199,6 +213,13 @@ export class Examination {
     this.#unnoted.clear();
     for (const path of paths) this.#debouncer.hurry(path);
     this.feed();
+  }
+
+  #retryIfUnreadable(finding: Finding): void {
+    if (finding.kind === 'obstacle' && PASSING.has(finding.obstacle.code)) {
+      if (this.#unreadable.size < MAX_RETRIED) this.#unreadable.add(finding.path);
+      this.#retry.start();
+    } else if (this.#unreadable.delete(finding.path)) this.#retry.reset();
   }
 
   /** Undefined if it failed as a whole: then one of them is to blame, and the others should not suffer for it. */

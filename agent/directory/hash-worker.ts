@@ -16,13 +16,22 @@ const BUFFER = 1_048_576;
 /** Bytes after which a large file lets a cancellation through. */
 const BREATHE = 67_108_864;
 
+/** Files that are flushed at the same time: a file system puts them into one transaction. */
+const AT_ONCE = 8;
+
+/** For all files: nothing waits between filling it and hashing what is in it. */
 const buffer = new Uint8Array(BUFFER);
 
 serveWorker<HashRequest, HashAnswer>(async ({ root, paths }, { signal }) => {
   const directories = openAnchoredDirectories(root);
   try {
     const outcomes: HashOutcome[] = [];
-    for (const path of paths) outcomes.push(await hashOne(directories, path, signal));
+    const todo = paths.entries();
+    const work = async (): Promise<void> => {
+      for (const [i, path] of todo) outcomes[i] = await hashOne(directories, path, signal);
+    };
+    const ended = await Promise.allSettled(Array.from({ length: Math.min(AT_ONCE, paths.length) }, work));
+    for (const each of ended) if (each.status === 'rejected') throw each.reason;
     return { outcomes };
   } finally {
     directories.close();
@@ -41,6 +50,7 @@ async function hashOne(
     return failure(thrown);
   }
   try {
+    await file.flush();
     return await hashContents(file, signal);
   } catch (thrown) {
     return failure(thrown);

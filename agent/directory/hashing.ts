@@ -2,6 +2,9 @@
  * SHA-256 of files, off the main thread. Many small files travel to the worker together, since a message between
  * threads costs more than hashing one of them; a single small file is read where we are, since a thread that has to be
  * started first would take longer than the whole file.
+ *
+ * What is hashed is flushed first: others will be told that we have it, and after a power cut the remains of a file that
+ * was still in memory would look like its owner's newest version.
  */
 
 import { toHex } from '../base/bytes.ts';
@@ -161,6 +164,7 @@ async function hashSmall(root: ShareRoot, path: string): Promise<HashOutcome> {
   try {
     const file = await root.openFile(path);
     try {
+      await file.flush();
       // One byte more, to see whether it grew.
       const buffer = new Uint8Array(Number(file.facts.size < SMALL ? file.facts.size : SMALL) + 1);
       const count = await file.read(buffer, 0n);

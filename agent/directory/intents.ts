@@ -186,7 +186,9 @@ async function whatHappened(
   const facts = await root.look(local);
   if (facts === undefined || facts.kind !== row.kind) return undefined;
   const from = intent.op === 'move' ? index.byPath(intent.from) : undefined;
-  if (row.kind === 'file' && from?.ino !== facts.ino) {
+  // Its owner may have written into it since, under its new name.
+  const isMoved = from?.ino === facts.ino && from.size === facts.size && from.mtimeNs === facts.mtimeNs;
+  if (row.kind === 'file' && !isMoved) {
     if (facts.size !== row.size) return undefined;
     const outcome = await hashing.hash(root, local, facts.size, signal);
     if (outcome.state !== 'hashed' || outcome.sha256 !== row.sha256) return undefined;

@@ -194,7 +194,8 @@ export class ContentServer {
       this.#options.holdings.changed(held);
       const full = errorCode(thrown) ?? 'unknown';
       this.#options.log.warn('a file could not be read for a peer', { path: held.path, code: full });
-      return this.#send({ json: getError(asked, 'the file can not be read') });
+      // No error: the peer would not ask again for hours, and a card that was pulled may be back in a minute.
+      return this.#send({ json: notPresent(asked) });
     }
     // From here on the head of the answer is out, and only an early end can tell that something changed.
     if (!this.#isUnchanged(extent)) return this.#send({ json: notPresent(asked) });

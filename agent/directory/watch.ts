@@ -22,7 +22,10 @@ export interface TreeWatchOptions {
 }
 
 export interface TreeWatch {
-  /** Watches the directory at a local path; watching it already is fine. Never throws: see `isComplete`. */
+  /**
+   * Watches the directory at a local path; watching it already is fine. After an uncertain event it is watched anew, since
+   * another directory may be in its place. Never throws: see `isComplete`.
+   */
   add(path: string): Promise<void>;
   /** Whether the directory was added, watched or not. */
   has(path: string): boolean;
@@ -45,6 +48,8 @@ class InotifyTree implements TreeWatch {
   readonly #options: TreeWatchOptions;
   readonly #limit: number;
   readonly #watches = new Map<string, DirectoryWatch>();
+  /** Something happened to the watched directory itself: it may have been removed or moved, and its watch with it. */
+  readonly #doubtful = new Set<string>();
   /** Directories that should be watched and are not. */
   readonly #unwatched = new Set<string>();
   /** The directories in a directory, of all that were added. */
@@ -71,16 +76,18 @@ class InotifyTree implements TreeWatch {
   }
 
   async add(path: string): Promise<void> {
-    if (this.#isClosed || this.#watches.has(path)) return;
-    if (this.#watches.size >= this.#limit) {
+    const old = this.#watches.get(path);
+    if (this.#isClosed || (old !== undefined && !this.#doubtful.delete(path))) return;
+    if (old === undefined && this.#watches.size >= this.#limit) {
       this.#giveUp(path, `more than ${this.#limit} folders`);
       return;
     }
     try {
       const watch = await this.#options.root.watch(path, (name) => this.#onEvent(path, name));
       // Another call, or the end, may have come first.
-      if (this.#isClosed || this.#watches.has(path)) watch.close();
+      if (this.#isClosed || this.#watches.get(path) !== old) watch.close();
       else {
+        old?.close();
         this.#watches.set(path, watch);
         this.#unwatched.delete(path);
         this.#note(path);
@@ -103,6 +110,7 @@ class InotifyTree implements TreeWatch {
     this.#inside.get(parentOf(path))?.delete(path);
     this.#watches.get(path)?.close();
     this.#watches.delete(path);
+    this.#doubtful.delete(path);
     this.#unwatched.delete(path);
   }
 
@@ -124,8 +132,10 @@ class InotifyTree implements TreeWatch {
 
   #onEvent(directory: string, name: string | undefined): void {
     if (this.#isClosed) return;
-    if (name === undefined) this.#options.onUncertain(directory);
-    else this.#options.onChange(joinPath(directory, name));
+    if (name === undefined) {
+      this.#doubtful.add(directory);
+      this.#options.onUncertain(directory);
+    } else this.#options.onChange(joinPath(directory, name));
   }
 
   #giveUp(path: string, why: string): void {

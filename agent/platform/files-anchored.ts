@@ -9,6 +9,8 @@ import {
   type FileFacts,
   factsOf,
   fileError,
+  fsyncIfPossible,
+  mayBeUnwritten,
   O_DIRECTORY,
   O_NOFOLLOW,
   O_NONBLOCK,
@@ -32,6 +34,8 @@ export interface AnchoredFile {
   read(target: Uint8Array, position: number): number;
   /** As they are now. */
   look(): FileFacts;
+  /** Resolves when what was written before the call survives a power cut. @throws `files.*`. */
+  flush(): Promise<void>;
   close(): void;
 }
 
@@ -153,6 +157,15 @@ class ReadableFile implements AnchoredFile {
 
   look(): FileFacts {
     return factsOf(fs.fstatSync(this.fd, { bigint: true }));
+  }
+
+  async flush(): Promise<void> {
+    if (!mayBeUnwritten(this.facts)) return;
+    try {
+      await fsyncIfPossible(this.fd);
+    } catch (thrown) {
+      throw fileError('flush', this.#path, thrown);
+    }
   }
 
   close(): void {

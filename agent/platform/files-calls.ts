@@ -142,6 +142,27 @@ export function fsync(fd: number): Promise<void> {
   return new Promise((resolve, reject) => fs.fsync(fd, settleVoid(resolve, reject)));
 }
 
+/** Some file systems (FUSE, network) know no flushing of what was opened for reading; then there is nothing to wait for. */
+const NO_FLUSHING: ReadonlySet<string | undefined> = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+/** As `fsync`, of what we have open only for reading: a directory, a file of somebody else. */
+export async function fsyncIfPossible(fd: number): Promise<void> {
+  try {
+    await fsync(fd);
+  } catch (thrown) {
+    if (!NO_FLUSHING.has(errorCode(thrown))) throw thrown;
+  }
+}
+
+/** The kernel writes back what is older than 30 s, every 5 s, and a journal follows within 5 s; all with a margin. */
+const WRITTEN_BACK_NS = 120_000_000_000n;
+const NS_PER_MS = 1_000_000n;
+
+/** Whether what was written to the file may still be in memory only, unless somebody flushed it. */
+export function mayBeUnwritten(facts: FileFacts, now = BigInt(Date.now()) * NS_PER_MS): boolean {
+  return now - facts.ctimeNs < WRITTEN_BACK_NS;
+}
+
 export function ftruncate(fd: number, size: bigint): Promise<void> {
   return new Promise((resolve, reject) => fs.ftruncate(fd, Number(size), settleVoid(resolve, reject)));
 }

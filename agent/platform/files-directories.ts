@@ -6,12 +6,12 @@
 
 import fs from 'node:fs';
 import type { Clock, Timer } from '../base/clock.ts';
-import { environmentError, errorCode, internalError } from '../base/errors.ts';
+import { environmentError, internalError } from '../base/errors.ts';
 import {
   close,
   fileError,
   fstat,
-  fsync,
+  fsyncIfPossible,
   isAbsent,
   O_DIRECTORY,
   O_NOFOLLOW,
@@ -260,20 +260,9 @@ interface Waiter {
   readonly reject: (reason: Error) => void;
 }
 
-/** Some file systems (FUSE, network) know no flushing of directories; then there is nothing to wait for. */
-const NO_FLUSHING: ReadonlySet<string | undefined> = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
-
-async function flushDirectory(fd: number): Promise<void> {
-  try {
-    await fsync(fd);
-  } catch (thrown) {
-    if (!NO_FLUSHING.has(errorCode(thrown))) throw thrown;
-  }
-}
-
 async function flushOne(handle: DirectoryHandle, waiters: readonly Waiter[]): Promise<void> {
   try {
-    await flushDirectory(handle.fd);
+    await fsyncIfPossible(handle.fd);
     for (const waiter of waiters) waiter.resolve();
   } catch (thrown) {
     const reason = fileError('flush the folder', handle.path, thrown);

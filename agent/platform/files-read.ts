@@ -1,7 +1,15 @@
 /** A file of a share, open for reading. */
 
 import fs from 'node:fs';
-import { close, type FileFacts, factsOf, fileError, readFully } from './files-calls.ts';
+import {
+  close,
+  type FileFacts,
+  factsOf,
+  fileError,
+  fsyncIfPossible,
+  mayBeUnwritten,
+  readFully,
+} from './files-calls.ts';
 
 const BIGINT = { bigint: true } as const;
 
@@ -16,6 +24,8 @@ export interface OpenFile {
   read(target: Uint8Array, position: bigint): Promise<number>;
   /** As they are now. */
   look(): FileFacts;
+  /** Resolves when what was written before the call survives a power cut. @throws `files.*`. */
+  flush(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -45,6 +55,15 @@ export class ReadableFile implements OpenFile {
       return factsOf(fs.fstatSync(this.descriptor, BIGINT));
     } catch (thrown) {
       throw fileError('look at', this.path, thrown);
+    }
+  }
+
+  async flush(): Promise<void> {
+    if (!mayBeUnwritten(this.look())) return;
+    try {
+      await fsyncIfPossible(this.descriptor);
+    } catch (thrown) {
+      throw fileError('flush', this.path, thrown);
     }
   }
 

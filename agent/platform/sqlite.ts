@@ -19,7 +19,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { EXIT, environmentError, internalError } from '../base/errors.ts';
+import { EXIT, environmentError, internalError, SkylarkError } from '../base/errors.ts';
 import { damaged, guarded, translate } from './sqlite-errors.ts';
 
 /** What may be bound to a parameter. */
@@ -57,6 +57,8 @@ export interface Sqlite {
    */
   transaction<T>(work: () => T): T;
   readonly inTransaction: boolean;
+  /** Writes something that has no meaning. @throws as `transaction`. */
+  tryToWrite(): void;
   /**
    * Calls back once the outermost transaction is durable; not at all if it, or the inner one that this was said in, is
    * undone. Outside a transaction: at once; inside such a callback: after all others of the same commit. Callbacks may
@@ -76,6 +78,8 @@ export interface Sqlite {
 export interface SqliteOptions {
   /** A missing file is an error, since what should be in it is known to exist. Default false: it is made. */
   readonly mustExist?: boolean;
+  /** Told of every refusal of the disk, whoever else hears of it. Must not use the database. */
+  readonly onTrouble?: (error: SkylarkError) => void;
 }
 
 /** 'Skyl': says whose file it is. */
@@ -103,7 +107,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Sqlite {
   const inMemory = path === ':memory:';
   const wasUnclean = inMemory ? false : prepareFile(path, options);
   const database = guarded(path, () => openFile(path));
-  const sqlite = new Connection(database, path);
+  const sqlite = new Connection(database, path, options.onTrouble);
   try {
     if (inMemory) sqlite.exec(CREATE);
     else checkFile(sqlite, path, wasUnclean);
@@ -211,10 +215,12 @@ class Connection implements Sqlite {
   #calling: (() => void)[] | undefined;
   /** Why SQLite itself gave the whole transaction up while `work` still runs. */
   #lost: unknown;
+  readonly #onTrouble: SqliteOptions['onTrouble'];
 
-  constructor(database: DatabaseSync, path: string) {
+  constructor(database: DatabaseSync, path: string, onTrouble: SqliteOptions['onTrouble']) {
     this.#database = database;
     this.#path = path;
+    this.#onTrouble = onTrouble;
   }
 
   /** Runs one call into SQLite. */
@@ -226,6 +232,7 @@ class Connection implements Sqlite {
     } catch (thrown) {
       const error = translate(thrown, this.#path);
       if (this.#depth > 0 && this.#database.isOpen && !this.#database.isTransaction) this.#lost = error;
+      if (error instanceof SkylarkError && error.fault === 'environment') this.#onTrouble?.(error);
       throw error;
     }
   };
@@ -289,6 +296,10 @@ class Connection implements Sqlite {
     } finally {
       this.#calling = outer;
     }
+  }
+
+  tryToWrite(): void {
+    this.transaction(() => this.exec('UPDATE skylark_schema SET version = version'));
   }
 
   afterCommit(callback: () => void): void {

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { Logger } from '../../agent/base/log.ts';
 import type { Hashing } from '../../agent/directory/hashing.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
 import { inRecords, onDisk, withFolder } from './folder.ts';
@@ -40,6 +41,50 @@ test('when most of a share disappears, nothing is deleted until it is back or th
     assert.equal(news(folder).length, 25);
     assert.deepEqual(detector.problems(), []);
     assert.deepEqual(inRecords(folder), onDisk(folder));
+  });
+});
+
+test('changes that the database does not take are noted when it does, without another scan', async () => {
+  await withFolder(async (folder) => {
+    fill(folder, 2);
+    const refused: string[] = [];
+    const log = new Logger(({ level, message }) => void (level === 'error' && refused.push(message)));
+    const detector = await opened(folder, { log });
+    news(folder);
+    folder.sqlite.exec('PRAGMA query_only = ON');
+    fs.writeFileSync(folder.at('/f0'), 'edited');
+    while (refused.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(news(folder), []);
+    folder.sqlite.exec('PRAGMA query_only = OFF');
+    await detector.settled();
+    assert.deepEqual(news(folder), ['put /f0']);
+    assert.deepEqual([...new Set(refused)], ['a change could not be noted']);
+  });
+});
+
+test('a folder that we made anew in place of another is watched', async () => {
+  await withFolder(async (folder) => {
+    fs.mkdirSync(folder.at('/d'));
+    const detector = await opened(folder);
+    news(folder);
+    const release = detector.hold(['/d']);
+    const row = folder.index.byPath('/d');
+    assert.ok(row);
+    // Kept, so that its number is not given to the next one.
+    fs.renameSync(folder.at('/d'), join(folder.path, '..', 'old'));
+    fs.mkdirSync(folder.at('/d'));
+    const facts = await folder.root.look('/d');
+    assert.ok(facts);
+    const { ino, mtimeNs, ctimeNs } = facts;
+    folder.index.put({ ...row, ino, mtimeNs, ctimeNs });
+    release();
+    await detector.settled();
+    fs.writeFileSync(folder.at('/d/new'), 'new');
+    const deadline = Date.now() + 5_000;
+    while (folder.records.get('/d/new') === undefined) {
+      assert.ok(Date.now() < deadline, 'what happens in it is noticed');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   });
 });
 
@@ -198,7 +243,7 @@ test('closing in the middle of everything leaves a folder that the next start co
   });
 });
 
-test('a file that the disk does not give is left out, neither changed nor deleted, and tried again by the next scan', async () => {
+test('a file that the disk does not give is left out, neither changed nor deleted, and tried again, without a scan', async () => {
   await withFolder(async (folder) => {
     fs.writeFileSync(folder.at('/good'), 'good');
     fs.writeFileSync(folder.at('/bad'), 'bad');
@@ -222,7 +267,11 @@ test('a file that the disk does not give is left out, neither changed nor delete
     );
     assert.equal(detector.progress().toExamine.files, 0);
     isBroken = false;
-    await detector.rescan();
+    const over = new Promise<void>((resolve) => {
+      detector.onProblem((problems) => problems.length === 0 && resolve());
+    });
+    await over;
+    await detector.settled();
     assert.deepEqual(news(folder), ['put /bad', 'put /new bad']);
     assert.deepEqual(detector.problems(), []);
   });

@@ -436,6 +436,19 @@ describe('after a crash', () => {
       assert.equal(place.parts.pending.totals().files, 0);
     }));
 
+  it('what the owner wrote into a renamed file since is his', () =>
+    inPlace(async (place) => {
+      await place.file('f', '/file', 'contents');
+      place.record({ uuid: 'f', key: '/renamed', value: file('contents') });
+      await crashed(place, () => place.apply('f'));
+      // Into the same inode, and as many bytes.
+      fs.writeFileSync(place.at('renamed'), 'changed!');
+      await recovered(place);
+      const row = place.parts.index.byPath('/renamed');
+      const facts = await place.root.look('/renamed');
+      assert.ok(row === undefined || row.ctimeNs !== facts?.ctimeNs, 'the index takes it for what was moved');
+    }));
+
   it('a folder that was made is ours', () =>
     inPlace(async (place) => {
       place.record({ uuid: 'd', key: '/folder', value: { ...FOLDER, unix_mode: '0711' } });

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { concatBytes } from '../../agent/base/bytes.ts';
+import { environmentError } from '../../agent/base/errors.ts';
 import type { JsonObject } from '../../agent/base/json.ts';
 import { silentLogger } from '../../agent/base/log.ts';
 import { ContentServer, type HeldContent } from '../../agent/directory/serve.ts';
-import { openShareRoot, type ShareRoot } from '../../agent/platform/files.ts';
+import { type OpenFile, openShareRoot, type ShareRoot } from '../../agent/platform/files.ts';
 import type { OutgoingMessage } from '../../agent/wire/message-stream.ts';
 
 const A = 'aa'.repeat(32);
@@ -51,7 +52,7 @@ describe('serving contents', () => {
     held.set(sha256, [...(held.get(sha256) ?? []), { path: `/${name}`, localPath: `/${name}`, known }]);
   }
 
-  function open(): ContentServer {
+  function open(files: Pick<ShareRoot, 'openFile' | 'readSmall'> = root): ContentServer {
     const send = async (message: OutgoingMessage) => {
       await gate;
       const pieces: Uint8Array[] = [];
@@ -65,7 +66,7 @@ describe('serving contents', () => {
       findSpare: () => Promise.resolve(undefined),
       changed: ({ path }: HeldContent) => void changed.push(path),
     };
-    return new ContentServer({ send, root, holdings, log: silentLogger });
+    return new ContentServer({ send, root: files, holdings, log: silentLogger });
   }
 
   async function until(count: number): Promise<void> {
@@ -115,6 +116,25 @@ describe('serving contents', () => {
     await until(ranges.length);
     for (const { json } of answers) assert.equal(json.type, 'directory.get_error');
     assert.deepEqual(changed, []);
+  });
+
+  it('says "not present" for what it can not read: an error would be respected for hours', async () => {
+    const size = 100_000;
+    await hold(A, 'unreadable', new Uint8Array(size));
+    const openFile = async (path: string): Promise<OpenFile> => {
+      const file = await root.openFile(path);
+      const failing = environmentError('files.io', 'the disk is gone');
+      return Object.assign(Object.create(file), {
+        facts: file.facts,
+        look: () => file.look(),
+        read: () => Promise.reject(failing),
+        close: () => file.close(),
+      });
+    };
+    await open({ openFile, readSmall: (path, limit) => root.readSmall(path, limit) }).get({ sha256: A });
+    await until(1);
+    assert.equal(answers[0]?.json.type, 'directory.not_present');
+    assert.deepEqual(changed, ['/unreadable']);
   });
 
   it('says "not present" for what it does not have', async () => {

@@ -40,6 +40,8 @@ export interface AgentOptions {
   readonly name: string;
   /** Runs inside this network namespace. */
   readonly namespace?: string;
+  /** Instead of a folder beside its shares. */
+  readonly state?: string;
   /** `--set` values; by default loopback only and no broadcast. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -51,6 +53,10 @@ export class TestAgent {
   #process: ChildProcess | undefined;
   /** Where it accepts connections; another after each start unless configured. */
   listen = '';
+  /** The command through which its process is started the next time; it must become the process itself. */
+  through: readonly string[] = [];
+  /** Beside our own, the next time that it is started. */
+  environment: Readonly<Record<string, string>> = {};
   #log = '';
 
   constructor(root: string, options: AgentOptions) {
@@ -62,7 +68,7 @@ export class TestAgent {
     return this.#options.name;
   }
   get state(): string {
-    return join(this.#root, 'state');
+    return this.#options.state ?? join(this.#root, 'state');
   }
   /** A folder of this agent's, made when first asked for. */
   folder(name: string): string {
@@ -95,7 +101,11 @@ export class TestAgent {
     };
     const set = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
     const [program, args] = this.argv(['run', '--state', this.state, ...set]);
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const [first = program, ...rest] = [...this.through, program, ...args];
+    const child = spawn(first, rest, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.environment },
+    });
     this.#process = child;
     let stdout = '';
     child.stdout.on('data', (bytes: Buffer) => {

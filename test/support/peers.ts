@@ -10,6 +10,8 @@ export interface PeerNeeds {
   readonly programs: readonly string[];
   /** Needs root, for network namespaces and mounts. */
   readonly root?: boolean;
+  /** What else is missing; undefined: nothing. */
+  readonly also?: () => string | undefined;
   /** Milliseconds for the whole test. Default 60,000. */
   readonly timeout?: number;
 }
@@ -37,12 +39,13 @@ export function peerTest(
   }
 }
 
-function missingOf(needs: PeerNeeds): string | undefined {
+/** What keeps a test from running here, in words; undefined: nothing. */
+export function missingOf(needs: PeerNeeds): string | undefined {
   for (const program of needs.programs) {
     if (findProgram(program) === undefined) return `${program} is not installed`;
   }
   if (needs.root && process.getuid?.() !== 0) return 'this test needs root';
-  return undefined;
+  return needs.also?.();
 }
 
 /** Debian keeps `ip` and daemons outside a user's PATH. */
@@ -181,7 +184,7 @@ export class Program {
 
 /** Starts a program that is ended, by its PID, when the test is over. */
 export function startProgram(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   program: string,
   args: readonly string[],
   options: ProgramOptions = {},
@@ -201,7 +204,7 @@ export function startProgram(
 
 /** Runs a program to its end. */
 export async function runProgram(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   program: string,
   args: readonly string[],
   options: ProgramOptions & { readonly input?: string | Uint8Array } = {},
