@@ -49,12 +49,17 @@ interface Stored extends Readonly<Record<string, SqlOutput>> {
   readonly have: string;
 }
 
+interface Opened {
+  readonly size: number;
+  readonly opening: Promise<Partial>;
+}
+
 export class Partials {
   readonly #sqlite: Sqlite;
   readonly #club: string;
   readonly #root: ShareRoot;
   /** By SHA-256: only one size is tried at a time. */
-  readonly #open = new Map<string, Promise<Partial>>();
+  readonly #open = new Map<string, Opened>();
 
   constructor(sqlite: Sqlite, club: string, root: ShareRoot) {
     this.#sqlite = sqlite;
@@ -68,23 +73,26 @@ export class Partials {
     return this.#open.has(sha256) || this.#sizes(sha256).length > 0;
   }
 
-  /** The file of these contents, which is made if it is not there. */
+  /** The file of these contents, which is made if it is not there. That of another size is let go of. */
   open(sha256: string, size: number): Promise<Partial> {
-    let opening = this.#open.get(sha256);
-    if (opening === undefined) {
-      opening = this.#openFile(sha256, size);
-      this.#open.set(sha256, opening);
-      opening.catch(() => this.#open.delete(sha256));
-    }
+    const known = this.#open.get(sha256);
+    if (known?.size === size) return known.opening;
+    const before = known === undefined ? undefined : this.close(sha256);
+    const opening = before?.then(() => this.#openFile(sha256, size)) ?? this.#openFile(sha256, size);
+    const opened = { size, opening };
+    this.#open.set(sha256, opened);
+    opening.catch(() => {
+      if (this.#open.get(sha256) === opened) this.#open.delete(sha256);
+    });
     return opening;
   }
 
   /** Lets go of the file and keeps it for later. */
   async close(sha256: string): Promise<void> {
-    const opening = this.#open.get(sha256);
+    const opened = this.#open.get(sha256);
     this.#open.delete(sha256);
-    if (opening === undefined) return;
-    const partial = await opening.catch(() => undefined);
+    if (opened === undefined) return;
+    const partial = await opened.opening.catch(() => undefined);
     if (partial === undefined) return;
     await partial.settled();
     try {
@@ -96,8 +104,8 @@ export class Partials {
 
   /** Forgets what is there, also under other sizes unless `size` is given. */
   async discard(sha256: string, size?: number): Promise<void> {
-    const opening = this.#open.get(sha256);
-    const partial = await opening?.catch(() => undefined);
+    const opened = this.#open.get(sha256);
+    const partial = await opened?.opening.catch(() => undefined);
     if (partial !== undefined && (size === undefined || partial.size === size)) {
       this.#open.delete(sha256);
       this.#forget(sha256, partial.size);
