@@ -161,9 +161,10 @@ export class Placer {
       const code = errorCode(thrown);
       if (!DISK_DIFFERS.has(code)) throw thrown;
       const { records, index, log, nudge } = this.#options;
-      const paths = [records.getByUuid(uuid)?.key, index.byUuid(uuid)?.path];
-      log.debug('something on the disk is not as expected', { paths: paths.filter(isText), code });
-      for (const path of new Set(paths)) if (isText(path)) nudge(path);
+      const both = [records.getByUuid(uuid)?.key, index.byUuid(uuid)?.path];
+      const paths = both.filter((path) => path !== undefined);
+      log.debug('something on the disk is not as expected', { paths, code });
+      for (const path of new Set(paths)) nudge(path);
       return 'blocked';
     }
   }
@@ -254,11 +255,13 @@ export class Placer {
         return this.#setAttributes(record, entry, present);
       }
     }
+    if (supply === undefined && entry.size > 0n && !local.mayHave(entry.sha256)) return 'content';
+    // Before anything is copied: what is in the way may stay for long, and each try would copy all of it.
+    const room = await this.#room(path, record.uuid, 'file', chain);
+    if (room === undefined) return 'blocked';
     const contents = supply ?? (await local.copy(entry.sha256, entry.size, `copy-${record.uuid}`));
     if (contents === undefined) return 'content';
     try {
-      const room = await this.#room(path, record.uuid, 'file', chain);
-      if (room === undefined) return 'blocked';
       const own = row && index.byUuid(record.uuid);
       if (own !== undefined && own.path !== path) await this.#surroundings.takeAway(own, 'replaced');
       return await this.#putContents(record, path, entry, contents, room);
@@ -388,8 +391,4 @@ export class Placer {
 
 function isFileOf(row: IndexRow | undefined, entry: FileEntry): row is IndexRow & { readonly kind: 'file' } {
   return row?.kind === 'file' && row.sha256 === entry.sha256;
-}
-
-function isText(value: string | undefined): value is string {
-  return value !== undefined;
 }
