@@ -60,6 +60,8 @@ export class Partials {
   readonly #root: ShareRoot;
   /** By SHA-256: only one size is tried at a time. */
   readonly #open = new Map<string, Opened>();
+  /** By SHA-256: nobody gets a file that is still being let go of or removed. */
+  readonly #lines = new Map<string, Promise<void>>();
 
   constructor(sqlite: Sqlite, club: string, root: ShareRoot) {
     this.#sqlite = sqlite;
@@ -77,8 +79,9 @@ export class Partials {
   open(sha256: string, size: number): Promise<Partial> {
     const known = this.#open.get(sha256);
     if (known?.size === size) return known.opening;
-    const before = known === undefined ? undefined : this.close(sha256);
-    const opening = before?.then(() => this.#openFile(sha256, size)) ?? this.#openFile(sha256, size);
+    // What can't be noted of it is fetched once more.
+    if (known !== undefined) this.close(sha256).catch(() => {});
+    const opening = this.#inLine(sha256, () => this.#openFile(sha256, size));
     const opened = { size, opening };
     this.#open.set(sha256, opened);
     opening.catch(() => {
@@ -92,31 +95,36 @@ export class Partials {
     const opened = this.#open.get(sha256);
     this.#open.delete(sha256);
     if (opened === undefined) return;
-    const partial = await opened.opening.catch(() => undefined);
-    if (partial === undefined) return;
-    await partial.settled();
-    try {
-      this.#note(partial);
-    } finally {
-      await partial.temporary.close();
-    }
+    await this.#inLine(sha256, async () => {
+      const partial = await opened.opening.catch(() => undefined);
+      if (partial === undefined) return;
+      await partial.settled();
+      try {
+        this.#note(partial);
+      } finally {
+        await partial.temporary.close();
+      }
+    });
   }
 
   /** Forgets what is there, also under other sizes unless `size` is given. */
   async discard(sha256: string, size?: number): Promise<void> {
-    const opened = this.#open.get(sha256);
-    const partial = await opened?.opening.catch(() => undefined);
-    if (partial !== undefined && (size === undefined || partial.size === size)) {
-      this.#open.delete(sha256);
-      this.#forget(sha256, partial.size);
-      await partial.settled();
-      await partial.temporary.discard();
-    }
-    for (const other of this.#sizes(sha256)) {
-      if (size !== undefined && other !== size) continue;
-      this.#forget(sha256, other);
-      await (await this.#root.openTemporary(labelOf(sha256, other), { resume: true })).discard();
-    }
+    const known = this.#open.get(sha256);
+    const opened = size === undefined || known?.size === size ? known : undefined;
+    if (opened !== undefined) this.#open.delete(sha256);
+    await this.#inLine(sha256, async () => {
+      const partial = await opened?.opening.catch(() => undefined);
+      if (partial !== undefined) {
+        this.#forget(sha256, partial.size);
+        await partial.settled();
+        await partial.temporary.discard();
+      }
+      for (const other of this.#sizes(sha256)) {
+        if (size !== undefined && other !== size) continue;
+        this.#forget(sha256, other);
+        await (await this.#root.openTemporary(labelOf(sha256, other), { resume: true })).discard();
+      }
+    });
   }
 
   /** The file took its place in the share. */
@@ -128,6 +136,7 @@ export class Partials {
   /** What can't be noted any more (the database's disk is full) is fetched once more. */
   async closeAll(): Promise<void> {
     await Promise.allSettled([...this.#open.keys()].map((sha256) => this.close(sha256)));
+    await Promise.all(this.#lines.values());
   }
 
   /**
@@ -154,6 +163,16 @@ export class Partials {
   async #isOld(label: string, now: bigint): Promise<boolean> {
     const facts = await this.#root.look(temporaryPath(label));
     return facts !== undefined && now - facts.mtimeNs > FOREIGN_AGE_NS;
+  }
+
+  #inLine<T>(sha256: string, work: () => Promise<T>): Promise<T> {
+    const done = this.#lines.get(sha256)?.then(work) ?? work();
+    const leave = () => {
+      if (this.#lines.get(sha256) === over) this.#lines.delete(sha256);
+    };
+    const over: Promise<void> = done.then(leave, leave);
+    this.#lines.set(sha256, over);
+    return done;
   }
 
   async #openFile(sha256: string, size: number): Promise<Partial> {
