@@ -3,7 +3,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { systemClock } from '../../agent/base/clock.ts';
@@ -24,8 +33,8 @@ function hasTrouble(member: Member): boolean {
 
 const temporaries = (member: Member) => readdirSync(member.at('.clearskies/tmp'));
 
-/** Temporaries of the member that this process has open. */
-function openTemporaries(member: Member): string[] {
+/** Temporaries of the share that this process has open. */
+function openTemporaries(folder: string): string[] {
   return readdirSync('/proc/self/fd')
     .map((fd) => {
       try {
@@ -34,7 +43,7 @@ function openTemporaries(member: Member): string[] {
         return '';
       }
     })
-    .filter((path) => path.startsWith(join(member.folder, '.clearskies/tmp/')));
+    .filter((path) => path.startsWith(join(folder, '.clearskies/tmp/')));
 }
 
 it(
@@ -147,9 +156,51 @@ it(
         member.share.problems().some(({ code }) => code === 'files.too_big'),
       );
       await eventually('nothing is left', () => temporaries(member).length === 0);
-      await eventually('nothing is open', () => openTemporaries(member).length === 0);
+      await eventually('nothing is open', () => openTemporaries(member.folder).length === 0);
     }),
 );
+
+it('files that a full disk refused do not stay open, and go on where they were', { timeout: 40_000 }, (t) =>
+  withClub(async (club) => {
+    const small = mountSmall(t);
+    if (small === undefined) return t.skip('needs root, to mount');
+    const member = await club.member('a', { share: { path: small, reserve: 0n } });
+    const large = randomBytes(3_000_000);
+    announce(member, '/large', large);
+    const [middle, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const peer = new ScriptedPeer(member, 'peer', (asked) =>
+      inPieces(large, asked, (sent) => {
+        if (asked.offset === 0 || sent < 300_000) return undefined;
+        middle.resolve();
+        return gate.promise;
+      }),
+    );
+    await middle.promise;
+    const filling = join(small, '.clearskies/filling');
+    assert.throws(() => writeFileSync(filling, Buffer.alloc(16_000_000)), { code: 'ENOSPC' });
+    gate.resolve();
+    await eventually('it is told', () =>
+      member.share.problems().some(({ code }) => code === 'files.no_space'),
+    );
+    await eventually('nothing is open', () => openTemporaries(small).length === 0);
+    assert.equal(readdirSync(join(small, '.clearskies/tmp')).length, 1);
+    rmSync(filling);
+    await eventually('it comes', () => existsSync(join(small, 'large')));
+    assert.deepEqual(readFileSync(join(small, 'large')), large);
+    assert.equal(peer.asked.filter(({ offset }) => offset === 0).length, 1);
+  }),
+);
+
+/** A file system of 8 MiB; undefined where nothing can be mounted. */
+function mountSmall(t: TestContext): string | undefined {
+  const path = mkdtempSync(join(tmpdir(), 'skylark-small-'));
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'none', path]);
+  t.after(() => {
+    if (mounted.status === 0) spawnSync('umount', ['-l', path]);
+    rmSync(path, { recursive: true, force: true });
+  });
+  return mounted.status === 0 ? path : undefined;
+}
 
 /** Of this process, until the test ends. False if that can't be set. */
 function limitFileSize(t: TestContext, bytes: number): boolean {
