@@ -14,7 +14,7 @@ import { type IntendedRow, indexRow, intendedRow, localPathOf, pathsOf } from '.
 import type { IndexRow } from './local-index.ts';
 import type { PendingStore } from './pending.ts';
 import { desiredOf, directoryMode, type FileRecord, fileMode, missingFor, sameClock } from './projection.ts';
-import { putRight } from './put-right.ts';
+import { DISK_DIFFERS, putRight } from './put-right.ts';
 import type { LocalContents, Supply } from './supply.ts';
 import { type Chain, type Room, Surroundings, type SurroundingsOptions, toArchive } from './surroundings.ts';
 
@@ -34,17 +34,6 @@ export interface PlacerOptions extends Omit<SurroundingsOptions, 'place' | 'sett
 
 /** Milliseconds that one record waits for another that is being placed: two could wait for each other. */
 const PATIENCE_MS = 250;
-
-/** Errors that mean: the disk is not as the index says. */
-const DISK_DIFFERS: ReadonlySet<string | undefined> = new Set([
-  'files.changed',
-  'files.absent',
-  'files.exists',
-  'files.not_empty',
-  'files.not_a_file',
-  'files.symlink',
-  'files.is_directory',
-]);
 
 export class Placer {
   readonly #options: PlacerOptions;
