@@ -14,7 +14,7 @@ import { type IntendedRow, indexRow, intendedRow, localPathOf, pathsOf } from '.
 import type { IndexRow } from './local-index.ts';
 import type { PendingStore } from './pending.ts';
 import { desiredOf, directoryMode, type FileRecord, fileMode, missingFor, sameClock } from './projection.ts';
-import { DISK_DIFFERS, putRight } from './put-right.ts';
+import { putRight } from './put-right.ts';
 import type { LocalContents, Supply } from './supply.ts';
 import { type Chain, type Room, Surroundings, type SurroundingsOptions, toArchive } from './surroundings.ts';
 
@@ -34,6 +34,17 @@ export interface PlacerOptions extends Omit<SurroundingsOptions, 'place' | 'sett
 
 /** Milliseconds that one record waits for another that is being placed: two could wait for each other. */
 const PATIENCE_MS = 250;
+
+/** Errors that mean: the disk is not as the index says. */
+const DISK_DIFFERS: ReadonlySet<string | undefined> = new Set([
+  'files.changed',
+  'files.absent',
+  'files.exists',
+  'files.not_empty',
+  'files.not_a_file',
+  'files.symlink',
+  'files.is_directory',
+]);
 
 export class Placer {
   readonly #options: PlacerOptions;
@@ -190,7 +201,7 @@ export class Placer {
   ): Promise<Outcome> {
     const { index, root, changes } = this.#options;
     if (row !== undefined && row.path !== path) await this.#surroundings.takeAway(row, 'replaced');
-    const room = await this.#room(path, record.uuid, 'directory', chain);
+    const room = await this.#surroundings.clearTheWay(path, record.uuid, 'directory', chain);
     if (room === undefined) return 'blocked';
     const intended = intendedRow(record, path, 'directory', undefined, 0n, room.present?.localName);
     let isShown = false;
@@ -230,7 +241,7 @@ export class Placer {
     const { index, local } = this.#options;
     if (isFileOf(row, entry)) {
       if (row.path === path) return this.#setAttributes(record, entry, row);
-      const room = await this.#room(path, record.uuid, 'file', chain);
+      const room = await this.#surroundings.clearTheWay(path, record.uuid, 'file', chain);
       if (room === undefined) return 'blocked';
       if (room.present !== undefined) await this.#surroundings.takeAway(room.present, 'found_at_joining');
       // Making room may have taken it away.
@@ -246,7 +257,7 @@ export class Placer {
     }
     if (supply === undefined && entry.size > 0n && !local.mayHave(entry.sha256)) return 'content';
     // Before anything is copied: what is in the way may stay for long, and each try would copy all of it.
-    const room = await this.#room(path, record.uuid, 'file', chain);
+    const room = await this.#surroundings.clearTheWay(path, record.uuid, 'file', chain);
     if (room === undefined) return 'blocked';
     const contents = supply ?? (await local.copy(entry.sha256, entry.size, `copy-${record.uuid}`));
     if (contents === undefined) return 'content';
@@ -344,16 +355,6 @@ export class Placer {
     });
     await this.#surroundings.leave(parentOf(own.path));
     return this.#outcome(record.uuid, isShown);
-  }
-
-  async #room(
-    path: string,
-    uuid: string,
-    kind: 'file' | 'directory',
-    chain: Chain,
-  ): Promise<Room | undefined> {
-    if (!(await this.#surroundings.makeParents(path, chain))) return undefined;
-    return this.#surroundings.makeRoom(path, uuid, kind, chain);
   }
 
   /** Notes what the disk shows. True if that is the record's current version. */

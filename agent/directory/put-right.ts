@@ -7,17 +7,6 @@ import type { FileFacts } from '../platform/files.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import type { Surroundings } from './surroundings.ts';
 
-/** Errors that mean: the disk is not as the index says. */
-export const DISK_DIFFERS: ReadonlySet<string | undefined> = new Set([
-  'files.changed',
-  'files.absent',
-  'files.exists',
-  'files.not_empty',
-  'files.not_a_file',
-  'files.symlink',
-  'files.is_directory',
-]);
-
 /**
  * @param now what is at the row's path; undefined: what the row says, or nothing
  * @param settle compares record and index anew
