@@ -392,5 +392,9 @@ export class Fetcher {
     if (sha256 === undefined || !isOfOneFile(code)) this.#retries.trouble();
     else if (code === 'files.too_big') this.#retries.never(sha256, size);
     else this.#retries.later(sha256, 'blocked');
+    if (sha256 === undefined || this.#schedule.has(sha256)) return;
+    const { partials } = this.#options;
+    const isHopeless = code === 'files.too_big';
+    void this.#busy.run(sha256, () => (isHopeless ? partials.discard(sha256, size) : partials.close(sha256)));
   }
 }

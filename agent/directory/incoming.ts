@@ -87,24 +87,42 @@ export class Incoming {
     heard: (bytes: number) => void,
   ): Promise<Arrival> {
     const { schedule, partials, room, now } = this.#options;
+    const isOfUse = () => schedule.isOfUse(source.number, sha256, offset, length);
+    let isBroken = false;
+    const reading: Payload = {
+      read: () =>
+        payload.read().catch((thrown: unknown) => {
+          isBroken = true;
+          throw thrown;
+        }),
+    };
     let isWhole: boolean;
     try {
       if (!room.begin(sha256, BigInt(size - schedule.progress(sha256)))) {
         schedule.drop(sha256);
         schedule.delivered(source.number, sha256, offset, length, now());
+        await partials.close(sha256);
         return PART;
       }
       const partial = await partials.open(sha256, size);
-      isWhole = await writeBytes(payload, partial, offset, length, (bytes) => {
+      // The file may be verified, in its place or removed by now: then the rest is read, and that is all.
+      const write = async (bytes: Uint8Array, at: number) => {
+        if (isOfUse()) await partial.write(bytes, at);
+      };
+      isWhole = await writeBytes(reading, { write }, offset, length, (bytes) => {
         heard(bytes);
         room.wrote(sha256, bytes);
       });
     } catch (thrown) {
-      if (thrown instanceof SkylarkError && thrown.fault === 'peer') throw thrown;
-      schedule.drop(sha256);
-      room.end(sha256);
+      // The connection is gone, or not worth keeping. The disk took everything.
+      if (isBroken || (thrown instanceof SkylarkError && thrown.fault === 'peer')) throw thrown;
+      const wasOfUse = isOfUse();
+      if (wasOfUse) {
+        schedule.drop(sha256);
+        room.end(sha256);
+      }
       schedule.delivered(source.number, sha256, offset, length, now());
-      return { kind: 'failed', size, error: asError(thrown) };
+      return wasOfUse ? { kind: 'failed', size, error: asError(thrown) } : PART;
     }
     return this.#settle(source, sha256, offset, length, isWhole) === 'complete'
       ? { kind: 'whole', size, bytes: undefined }

@@ -49,12 +49,19 @@ interface Stored extends Readonly<Record<string, SqlOutput>> {
   readonly have: string;
 }
 
+interface Opened {
+  readonly size: number;
+  readonly opening: Promise<Partial>;
+}
+
 export class Partials {
   readonly #sqlite: Sqlite;
   readonly #club: string;
   readonly #root: ShareRoot;
   /** By SHA-256: only one size is tried at a time. */
-  readonly #open = new Map<string, Promise<Partial>>();
+  readonly #open = new Map<string, Opened>();
+  /** By SHA-256: nobody gets a file that is still being let go of or removed. */
+  readonly #lines = new Map<string, Promise<void>>();
 
   constructor(sqlite: Sqlite, club: string, root: ShareRoot) {
     this.#sqlite = sqlite;
@@ -68,47 +75,56 @@ export class Partials {
     return this.#open.has(sha256) || this.#sizes(sha256).length > 0;
   }
 
-  /** The file of these contents, which is made if it is not there. */
+  /** The file of these contents, which is made if it is not there. That of another size is let go of. */
   open(sha256: string, size: number): Promise<Partial> {
-    let opening = this.#open.get(sha256);
-    if (opening === undefined) {
-      opening = this.#openFile(sha256, size);
-      this.#open.set(sha256, opening);
-      opening.catch(() => this.#open.delete(sha256));
-    }
+    const known = this.#open.get(sha256);
+    if (known?.size === size) return known.opening;
+    // What can't be noted of it is fetched once more.
+    if (known !== undefined) this.close(sha256).catch(() => {});
+    const opening = this.#inLine(sha256, () => this.#openFile(sha256, size));
+    const opened = { size, opening };
+    this.#open.set(sha256, opened);
+    opening.catch(() => {
+      if (this.#open.get(sha256) === opened) this.#open.delete(sha256);
+    });
     return opening;
   }
 
   /** Lets go of the file and keeps it for later. */
   async close(sha256: string): Promise<void> {
-    const opening = this.#open.get(sha256);
+    const opened = this.#open.get(sha256);
     this.#open.delete(sha256);
-    if (opening === undefined) return;
-    const partial = await opening.catch(() => undefined);
-    if (partial === undefined) return;
-    await partial.settled();
-    try {
-      this.#note(partial);
-    } finally {
-      await partial.temporary.close();
-    }
+    if (opened === undefined) return;
+    await this.#inLine(sha256, async () => {
+      const partial = await opened.opening.catch(() => undefined);
+      if (partial === undefined) return;
+      await partial.settled();
+      try {
+        this.#note(partial);
+      } finally {
+        await partial.temporary.close();
+      }
+    });
   }
 
   /** Forgets what is there, also under other sizes unless `size` is given. */
   async discard(sha256: string, size?: number): Promise<void> {
-    const opening = this.#open.get(sha256);
-    const partial = await opening?.catch(() => undefined);
-    if (partial !== undefined && (size === undefined || partial.size === size)) {
-      this.#open.delete(sha256);
-      this.#forget(sha256, partial.size);
-      await partial.settled();
-      await partial.temporary.discard();
-    }
-    for (const other of this.#sizes(sha256)) {
-      if (size !== undefined && other !== size) continue;
-      this.#forget(sha256, other);
-      await (await this.#root.openTemporary(labelOf(sha256, other), { resume: true })).discard();
-    }
+    const known = this.#open.get(sha256);
+    const opened = size === undefined || known?.size === size ? known : undefined;
+    if (opened !== undefined) this.#open.delete(sha256);
+    await this.#inLine(sha256, async () => {
+      const partial = await opened?.opening.catch(() => undefined);
+      if (partial !== undefined) {
+        this.#forget(sha256, partial.size);
+        await partial.settled();
+        await partial.temporary.discard();
+      }
+      for (const other of this.#sizes(sha256)) {
+        if (size !== undefined && other !== size) continue;
+        this.#forget(sha256, other);
+        await (await this.#root.openTemporary(labelOf(sha256, other), { resume: true })).discard();
+      }
+    });
   }
 
   /** The file took its place in the share. */
@@ -120,6 +136,7 @@ export class Partials {
   /** What can't be noted any more (the database's disk is full) is fetched once more. */
   async closeAll(): Promise<void> {
     await Promise.allSettled([...this.#open.keys()].map((sha256) => this.close(sha256)));
+    await Promise.all(this.#lines.values());
   }
 
   /**
@@ -146,6 +163,16 @@ export class Partials {
   async #isOld(label: string, now: bigint): Promise<boolean> {
     const facts = await this.#root.look(temporaryPath(label));
     return facts !== undefined && now - facts.mtimeNs > FOREIGN_AGE_NS;
+  }
+
+  #inLine<T>(sha256: string, work: () => Promise<T>): Promise<T> {
+    const done = this.#lines.get(sha256)?.then(work) ?? work();
+    const leave = () => {
+      if (this.#lines.get(sha256) === over) this.#lines.delete(sha256);
+    };
+    const over: Promise<void> = done.then(leave, leave);
+    this.#lines.set(sha256, over);
+    return done;
   }
 
   async #openFile(sha256: string, size: number): Promise<Partial> {

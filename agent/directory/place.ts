@@ -161,9 +161,10 @@ export class Placer {
       const code = errorCode(thrown);
       if (!DISK_DIFFERS.has(code)) throw thrown;
       const { records, index, log, nudge } = this.#options;
-      const paths = [records.getByUuid(uuid)?.key, index.byUuid(uuid)?.path];
-      log.debug('something on the disk is not as expected', { paths: paths.filter(isText), code });
-      for (const path of new Set(paths)) if (isText(path)) nudge(path);
+      const both = [records.getByUuid(uuid)?.key, index.byUuid(uuid)?.path];
+      const paths = both.filter((path) => path !== undefined);
+      log.debug('something on the disk is not as expected', { paths, code });
+      for (const path of new Set(paths)) nudge(path);
       return 'blocked';
     }
   }
@@ -200,7 +201,7 @@ export class Placer {
   ): Promise<Outcome> {
     const { index, root, changes } = this.#options;
     if (row !== undefined && row.path !== path) await this.#surroundings.takeAway(row, 'replaced');
-    const room = await this.#room(path, record.uuid, 'directory', chain);
+    const room = await this.#surroundings.clearTheWay(path, record.uuid, 'directory', chain);
     if (room === undefined) return 'blocked';
     const intended = intendedRow(record, path, 'directory', undefined, 0n, room.present?.localName);
     let isShown = false;
@@ -240,7 +241,7 @@ export class Placer {
     const { index, local } = this.#options;
     if (isFileOf(row, entry)) {
       if (row.path === path) return this.#setAttributes(record, entry, row);
-      const room = await this.#room(path, record.uuid, 'file', chain);
+      const room = await this.#surroundings.clearTheWay(path, record.uuid, 'file', chain);
       if (room === undefined) return 'blocked';
       if (room.present !== undefined) await this.#surroundings.takeAway(room.present, 'found_at_joining');
       // Making room may have taken it away.
@@ -254,11 +255,13 @@ export class Placer {
         return this.#setAttributes(record, entry, present);
       }
     }
+    if (supply === undefined && entry.size > 0n && !local.mayHave(entry.sha256)) return 'content';
+    // Before anything is copied: what is in the way may stay for long, and each try would copy all of it.
+    const room = await this.#surroundings.clearTheWay(path, record.uuid, 'file', chain);
+    if (room === undefined) return 'blocked';
     const contents = supply ?? (await local.copy(entry.sha256, entry.size, `copy-${record.uuid}`));
     if (contents === undefined) return 'content';
     try {
-      const room = await this.#room(path, record.uuid, 'file', chain);
-      if (room === undefined) return 'blocked';
       const own = row && index.byUuid(record.uuid);
       if (own !== undefined && own.path !== path) await this.#surroundings.takeAway(own, 'replaced');
       return await this.#putContents(record, path, entry, contents, room);
@@ -354,16 +357,6 @@ export class Placer {
     return this.#outcome(record.uuid, isShown);
   }
 
-  async #room(
-    path: string,
-    uuid: string,
-    kind: 'file' | 'directory',
-    chain: Chain,
-  ): Promise<Room | undefined> {
-    if (!(await this.#surroundings.makeParents(path, chain))) return undefined;
-    return this.#surroundings.makeRoom(path, uuid, kind, chain);
-  }
-
   /** Notes what the disk shows. True if that is the record's current version. */
   #finish(row: IntendedRow, facts: FileFacts | undefined): boolean {
     const { index, pending } = this.#options;
@@ -388,8 +381,4 @@ export class Placer {
 
 function isFileOf(row: IndexRow | undefined, entry: FileEntry): row is IndexRow & { readonly kind: 'file' } {
   return row?.kind === 'file' && row.sha256 === entry.sha256;
-}
-
-function isText(value: string | undefined): value is string {
-  return value !== undefined;
 }

@@ -35,7 +35,7 @@ export async function readBytes(
  */
 export async function writeBytes(
   payload: Payload,
-  partial: Partial,
+  partial: Pick<Partial, 'write'>,
   offset: number,
   length: number,
   heard: (bytes: number) => void,
@@ -54,14 +54,14 @@ export async function writeBytes(
 
 /** Joins pieces to blocks: while one block is on its way into the file, the next one is filled. */
 class BlockWriter {
-  readonly #partial: Partial;
+  readonly #partial: Pick<Partial, 'write'>;
   #position: number;
   #block: Uint8Array;
   #filled = 0;
   #written: Uint8Array | undefined;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(partial: Partial, position: number, blockLength: number) {
+  constructor(partial: Pick<Partial, 'write'>, position: number, blockLength: number) {
     this.#partial = partial;
     this.#position = position;
     this.#block = new Uint8Array(blockLength);

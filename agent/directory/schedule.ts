@@ -167,13 +167,12 @@ export class Schedule {
     const requests = this.next(now);
     for (const source of this.#sources.values()) this.#secondOpinions(source, now, requests);
     const exhausted: Wanted[] = [];
-    if (this.#sources.size > 0) {
-      for (const want of this.#wants.values()) {
-        if (want.underWay.size > 0 || want.missing.length === 0) continue;
-        if (this.#someSource(want, (likelihood) => likelihood !== 'never')) continue;
-        exhausted.push({ sha256: want.sha256, size: want.size });
-        this.#forget(want);
-      }
+    if (this.#sources.size === 0) return { requests, exhausted };
+    for (const want of this.#wants.values()) {
+      if (want.underWay.size > 0 || want.missing.length === 0) continue;
+      if (this.#someSource(want, (likelihood) => likelihood !== 'never')) continue;
+      exhausted.push({ sha256: want.sha256, size: want.size });
+      this.#forget(want);
     }
     return { requests, exhausted };
   }
@@ -187,6 +186,11 @@ export class Schedule {
     if (request.want === undefined) return 'late';
     request.want.contributors.add(id);
     return 'useful';
+  }
+
+  /** Whether what it still sends of this answer is needed: false once others have delivered it, or nobody wants it. */
+  isOfUse(id: SourceId, sha256: string, offset: number, length: number): boolean {
+    return this.#sources.get(id)?.find(sha256, offset, length)?.want !== undefined;
   }
 
   /** Bytes came from it. */
@@ -382,11 +386,10 @@ export class Schedule {
   }
 
   #likelihoodOf(want: Want, id: SourceId): Likelihood {
-    let likelihood = want.likelihoods.get(id);
-    if (likelihood === undefined) {
-      likelihood = this.#likelihood(id, want.sha256);
-      want.likelihoods.set(id, likelihood);
-    }
+    const known = want.likelihoods.get(id);
+    if (known !== undefined) return known;
+    const likelihood = this.#likelihood(id, want.sha256);
+    want.likelihoods.set(id, likelihood);
     return likelihood;
   }
 

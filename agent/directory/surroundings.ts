@@ -68,6 +68,16 @@ export class Surroundings {
     this.#options = options;
   }
 
+  /** The folders on the way to `path`, and then room there; undefined if either can't be had. */
+  async clearTheWay(
+    path: string,
+    uuid: string,
+    kind: 'file' | 'directory',
+    chain: Chain,
+  ): Promise<Room | undefined> {
+    return (await this.makeParents(path, chain)) ? this.makeRoom(path, uuid, kind, chain) : undefined;
+  }
+
   /** Makes the folders on the way to `path`, from the top. False if something else stands there. */
   async makeParents(path: string, chain: Chain): Promise<boolean> {
     const missing: string[] = [];

@@ -140,6 +140,20 @@ function file(contents: string, rest: JsonObject = {}): JsonObject {
 
 const FOLDER: JsonObject = { size: null, sha256: null };
 
+/** Names of the temporaries below the folder that this process has open. */
+function openFilesBelow(folder: string): string[] {
+  return fs
+    .readdirSync('/proc/self/fd')
+    .map((fd) => {
+      try {
+        return fs.readlinkSync(`/proc/self/fd/${fd}`);
+      } catch {
+        return '';
+      }
+    })
+    .filter((path) => path.startsWith(join(folder, '.clearskies/tmp/')));
+}
+
 async function inPlace(body: (place: Place) => Promise<void>): Promise<void> {
   const folder = fs.mkdtempSync(join(tmpdir(), 'skylark-place-'));
   const root = await openShareRoot(folder);
@@ -241,6 +255,21 @@ describe('what the owner did is left alone', () => {
       assert.equal(fs.existsSync(join(tmpdir(), 'inside')), false);
       assert.equal(fs.readFileSync(place.at('file'), 'utf8'), 'his own');
       assert.ok(fs.lstatSync(place.at('link')).isSymbolicLink());
+    }));
+
+  it('without a copy of contents that have no way to their place, however often it is tried', () =>
+    inPlace(async (place) => {
+      const contents = 'large '.repeat(20_000);
+      assert.equal(await place.file('one', '/one', contents), 'done');
+      fs.symlinkSync(tmpdir(), place.at('linked'));
+      place.record({ uuid: 'folder', key: '/linked', value: FOLDER });
+      place.record({ uuid: 'two', key: '/linked/two', value: file(contents) });
+      for (let attempt = 0; attempt < 3; attempt++) assert.equal(await place.apply('two'), 'blocked');
+      assert.deepEqual(await place.root.listTemporaries(), []);
+      assert.deepEqual(openFilesBelow(place.folder), []);
+      fs.unlinkSync(place.at('linked'));
+      assert.equal(await place.apply('two'), 'done');
+      assert.equal(fs.readFileSync(place.at('linked/two'), 'utf8'), contents);
     }));
 
   it('when he changed the file that would be deleted or renamed', () =>

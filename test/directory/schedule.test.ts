@@ -56,6 +56,27 @@ describe('asking for contents', () => {
     assert.equal(covered(requests, A), 100 * MIB);
   });
 
+  it('knows of answers under way whether the rest is needed', () => {
+    const schedule = new Schedule(always('ask'));
+    schedule.addSource(1, 0);
+    schedule.want({ sha256: A, size: 400_000 });
+    const [first] = schedule.next(0);
+    assert.ok(first);
+    assert.equal(schedule.isOfUse(1, A, 0, first.length), true);
+    assert.equal(schedule.isOfUse(1, A, 1, first.length), false, 'it was never asked');
+    schedule.addSource(2, 0);
+    const [second] = schedule.tick(SCHEDULE_LIMITS.secondOpinion).requests;
+    assert.equal(second?.source, 2);
+    schedule.begin(1, A, 0, first.length, 0);
+    assert.equal(schedule.delivered(2, A, 0, first.length, 0), 'complete');
+    assert.equal(schedule.isOfUse(1, A, 0, first.length), false, 'another was faster');
+    schedule.drop(A);
+    schedule.want({ sha256: A, size: 400_000 });
+    assert.equal(schedule.isOfUse(1, A, 0, first.length), false, 'also when it is wanted again');
+    schedule.removeSource(1);
+    assert.equal(schedule.isOfUse(1, A, 0, first.length), false, 'its session is over');
+  });
+
   it('keeps many small requests under way, but no more than the limits', () => {
     const schedule = new Schedule(always('ask'));
     schedule.addSource(1, 0);

@@ -152,6 +152,18 @@ describe('contents in the making', () => {
     assert.deepEqual(await root.listTemporaries(), []);
   });
 
+  it('are never given for another size: the file of the size before is let go of, and kept', async () => {
+    const partials = new Partials(sqlite, 'club', root);
+    const small = await partials.open(A, 1_000);
+    await small.write(new Uint8Array(300), 0);
+    const larger = await partials.open(A, 2_000);
+    assert.equal(larger.size, 2_000);
+    assert.deepEqual(larger.have, []);
+    await assert.rejects(small.write(new Uint8Array(1), 300), { code: 'files.temporary_ended' });
+    assert.deepEqual((await partials.open(A, 1_000)).have, [{ start: 0, end: 300 }]);
+    await partials.closeAll();
+  });
+
   it('count only as far as the file goes, and are kept apart by size', async () => {
     const partials = new Partials(sqlite, 'club', root);
     const partial = await partials.open(A, 1_000);
