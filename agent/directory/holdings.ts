@@ -55,7 +55,7 @@ export class ShareHoldings implements Holdings {
   async findSpare(sha256: string): Promise<HeldContent | undefined> {
     const { archive, pending } = this.#options;
     // Without a live record they are history, and nobody else's business.
-    if (!pending.isWanted(sha256)) return undefined;
+    if (!pending.isKnown(sha256)) return undefined;
     for (const archived of archive.bySha256(sha256)) {
       const facts = await this.#verifiedFacts(archived, sha256);
       if (facts !== undefined) return { path: archived.key, localPath: archived.path, known: facts };

@@ -21,6 +21,8 @@ import { PendingStore } from './pending.ts';
 import { Placer } from './place.ts';
 import { Reconciler } from './reconcile.ts';
 import { RefusalStore } from './refusals.ts';
+import { Selecting } from './selecting.ts';
+import { Selection } from './selection.ts';
 import { LocalContents } from './supply.ts';
 import { Troubles } from './troubles.ts';
 
@@ -40,6 +42,8 @@ export interface ShareParts {
   readonly room: DiskRoom;
   readonly holdings: ShareHoldings;
   readonly absences: Absences;
+  readonly selection: Selection;
+  readonly selecting: Selecting;
 }
 
 export interface SharePartsOptions {
@@ -67,12 +71,16 @@ export interface SharePartsOptions {
   readonly onConflict: (key: string, uuid: string) => void;
   /** Records have changed. */
   readonly onChanges: () => void;
+  /** See `Selecting`. */
+  readonly halt: () => Promise<void>;
+  readonly proceed: () => void;
 }
 
 export function makeParts(options: SharePartsOptions): ShareParts {
   const { club, database, sqlite, root, clock, log, nudge, hashing, signal } = options;
   const index = openLocalIndex(sqlite, club);
   const pending = new PendingStore(sqlite, club);
+  const selection = new Selection();
   const limits = options.archive === undefined ? {} : { limits: options.archive };
   const room = new DiskRoom({
     root,
@@ -103,7 +111,12 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     isConflictCopy: (uuid) => conflictSource(database.getByUuid(uuid)?.value ?? null) !== undefined,
     missingAfter: options.missingAfter,
   });
-  const ownChanges = new OwnChanges({ sqlite, club, writable: database.writable });
+  const ownChanges = new OwnChanges({
+    sqlite,
+    club,
+    mayWrite: database.writable,
+    writable: () => database.writable && selection.rules.direction !== 'receive',
+  });
   const troubles = new Troubles({
     ownChanges,
     pending,
@@ -123,6 +136,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     log,
     clock,
     pending,
+    selection,
     local,
     nudge,
     onPlaced: options.onPlaced,
@@ -155,6 +169,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     changes: database,
     index,
     pending,
+    selection,
     placer,
     onChanges: () => {
       obstructions.disturb();
@@ -163,6 +178,19 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     onObsolete: (sha256) => fetcher.obsolete(sha256),
     onConflict: options.onConflict,
     onRefused: (key, reason) => troubles.refused(key, reason),
+  });
+  const selecting = new Selecting({
+    selection,
+    index,
+    pending,
+    root,
+    recordAt: (key) => database.get(key),
+    settle: (uuid) => placer.settle(uuid),
+    onObsolete: (sha256) => fetcher.obsolete(sha256),
+    halt: options.halt,
+    proceed: options.proceed,
+    signal,
+    log,
   });
   return {
     index,
@@ -180,5 +208,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     room,
     holdings,
     absences,
+    selection,
+    selecting,
   };
 }

@@ -9,6 +9,9 @@ export interface ShareStatus {
   /** Files that the folder does not show as their records say, and the bytes of contents to come. */
   readonly pendingFiles: number;
   readonly pendingBytes: bigint;
+  /** Files that are known and not kept here, or not in their newest version, and their bytes. */
+  readonly unwantedFiles: number;
+  readonly unwantedBytes: bigint;
   /** Nothing is pending, nothing is still to be read, and nothing is in the way. */
   readonly isSynced: boolean;
   readonly isPaused: boolean;
