@@ -18,6 +18,7 @@ import type { Hashing } from '../directory/hashing.ts';
 import { openShare, type Share, type ShareEvent } from '../directory/share.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { Forgetting } from './forgetting.ts';
+import { selectionOf } from './share-selection.ts';
 
 export interface OpenShare {
   readonly club: Club;
@@ -149,7 +150,10 @@ export class Shares {
   async #openNow(club: Club): Promise<void> {
     if (this.#closed || this.#entries.get(club.id)?.kind === 'open') return;
     try {
-      this.#entries.set(club.id, { kind: 'open', open: await this.#openShare(club) });
+      const open = await this.#openShare(club);
+      this.#entries.set(club.id, { kind: 'open', open });
+      // What is kept may have been changed meanwhile.
+      this.#select(open.share, club);
       this.#retries.delete(club.id);
     } catch (thrown) {
       this.#entries.set(club.id, { kind: 'failed', error: asError(thrown) });
@@ -191,6 +195,7 @@ export class Shares {
         clock,
         log: scoped,
         isJoining: club.joined,
+        rules: selectionOf(club),
         rescanPeriod,
         reserve,
       });
@@ -241,6 +246,20 @@ export class Shares {
     if (share === undefined) return;
     if (club.paused) share.pause();
     else share.resume();
+    this.#select(share, club);
+  }
+
+  #select(share: Share, club: Club): void {
+    const failed = (thrown: unknown) =>
+      this.#options.log.warn('what is kept of a share could not be changed', {
+        share: club.name,
+        why: describeError(thrown),
+      });
+    try {
+      share.select(selectionOf(club)).catch(failed);
+    } catch (thrown) {
+      failed(thrown);
+    }
   }
 
   #retry(club: Club): void {

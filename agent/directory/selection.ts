@@ -5,7 +5,7 @@
 
 import { userError } from '../base/errors.ts';
 import type { Json } from '../base/json.ts';
-import { choice, flag, type Infer, list, object, optionalField, text } from '../base/schema.ts';
+import { choice, field, flag, type Infer, list, object, optionalField, text } from '../base/schema.ts';
 import { nameOf, parentOf } from '../platform/files.ts';
 import {
   codePoints,
@@ -47,27 +47,37 @@ const MAX_SUBTREES = 64;
 /** Folders whose standing is remembered. */
 const MAX_REMEMBERED = 10_000;
 
-const stored = object({
-  direction: optionalField('direction', choice('both', 'send', 'receive')),
-  isShallow: optionalField('shallow', flag),
-  only: optionalField('only', list(text({ min: 1, max: MAX_PATH_BYTES }), { max: MAX_SUBTREES })),
-  ignore: optionalField(
-    'ignore',
-    list(text({ min: 1, max: IGNORE_LIMITS.length }), { max: IGNORE_LIMITS.patterns }),
-  ),
+const parts = {
+  direction: choice('both', 'send', 'receive'),
+  only: list(text({ min: 1, max: MAX_PATH_BYTES }), { max: MAX_SUBTREES }),
+  ignore: list(text({ min: 1, max: IGNORE_LIMITS.length }), { max: IGNORE_LIMITS.patterns }),
+};
+
+/** As they are stored, and told to programs. */
+export const selectionRules = object({
+  direction: field('direction', parts.direction),
+  isShallow: field('shallow', flag),
+  only: field('only', parts.only),
+  ignore: field('ignore', parts.ignore),
 });
 
 /** A part of the rules, as somebody asks for it. */
-export type SelectionChange = Infer<typeof stored>;
+export const selectionChange = object({
+  direction: optionalField('direction', parts.direction),
+  isShallow: optionalField('shallow', flag),
+  only: optionalField('only', parts.only),
+  ignore: optionalField('ignore', parts.ignore),
+});
+
+export type SelectionChange = Infer<typeof selectionChange>;
 
 /** @throws SkylarkError (peer) `schema.mismatch`. */
 export function decodeRules(json: Json): SelectionRules {
-  const { direction = 'both', isShallow = false, only = [], ignore = [] } = stored.decode(json, 'selection');
-  return { direction, isShallow, only, ignore };
+  return selectionRules.decode(json, 'selection');
 }
 
-export function encodeRules({ direction, isShallow, only, ignore }: SelectionRules): Json {
-  return stored.encode({ direction, isShallow, only: [...only], ignore: [...ignore] });
+export function encodeRules(rules: SelectionRules): Json {
+  return selectionRules.encode(rules);
 }
 
 /** @throws SkylarkError (user) `ignore.*`, `only.*`. */
