@@ -12,7 +12,7 @@ export interface DetectorRecordsOptions {
   readonly follower: Follower;
   readonly selection: Selection;
   /** After a commit: these contents are in the folder, and a record says so. */
-  readonly onContent: (sha256: string) => void;
+  readonly onContent: (sha256: string) => unknown;
 }
 
 export function detectorRecords(options: DetectorRecordsOptions): RecordStore {

@@ -7,13 +7,19 @@
 import { errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { type FileFacts, type ShareRoot, sameFacts } from '../platform/files.ts';
+import type { Sqlite } from '../platform/sqlite.ts';
 import type { Archive, ArchivedFile } from './archive.ts';
 import type { Hashing } from './hashing.ts';
+import { filterOf, type HeldFilter, heldContents } from './held-filter.ts';
 import type { LocalIndex } from './local-index.ts';
 import type { PendingStore } from './pending.ts';
+import type { Selection } from './selection.ts';
 import type { HeldContent, Holdings } from './serve.ts';
 
 export interface ShareHoldingsOptions {
+  readonly sqlite: Sqlite;
+  readonly club: string;
+  readonly selection: Pick<Selection, 'isPartial'>;
   readonly root: ShareRoot;
   readonly index: LocalIndex;
   readonly archive: Archive;
@@ -61,6 +67,13 @@ export class ShareHoldings implements Holdings {
       if (facts !== undefined) return { path: archived.key, localPath: archived.path, known: facts };
     }
     return undefined;
+  }
+
+  /** For other peers; undefined where everything is kept, sooner or later. */
+  filter(): Promise<HeldFilter> | undefined {
+    const { sqlite, club, index, selection, signal } = this.#options;
+    if (!selection.isPartial) return undefined;
+    return filterOf(heldContents(sqlite, club, signal), index.totals().files);
   }
 
   changed({ path, localPath }: HeldContent): void {

@@ -3,7 +3,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { Missing } from './absences.ts';
 import type { PendingStore, PendingTotals } from './pending.ts';
-import type { ShareStatus } from './share-status.ts';
 
 /** Milliseconds for which a count is good enough. */
 const GOOD_MS = 500;
@@ -35,7 +34,7 @@ export class PendingCount {
   }
 
   /** As status tells it. */
-  get told(): Pick<ShareStatus, 'pendingFiles' | 'pendingBytes' | 'unwantedFiles' | 'unwantedBytes'> {
+  get told() {
     const { files, bytes, unwanted, unwantedBytes } = this.totals;
     return { pendingFiles: files, pendingBytes: bytes, unwantedFiles: unwanted, unwantedBytes };
   }

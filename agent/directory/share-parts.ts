@@ -18,6 +18,7 @@ import { Obstructions } from './obstructions.ts';
 import { OwnChanges } from './own-changes.ts';
 import { Partials } from './partials.ts';
 import { PendingStore } from './pending.ts';
+import { PendingCount } from './pending-count.ts';
 import { Placer } from './place.ts';
 import { Reconciler } from './reconcile.ts';
 import { RefusalStore } from './refusals.ts';
@@ -44,6 +45,7 @@ export interface ShareParts {
   readonly absences: Absences;
   readonly selection: Selection;
   readonly selecting: Selecting;
+  readonly count: PendingCount;
 }
 
 export interface SharePartsOptions {
@@ -65,7 +67,6 @@ export interface SharePartsOptions {
   readonly nudge: (path: string) => void;
   readonly mayPlace: () => boolean;
   readonly mayFetch: () => boolean;
-  readonly countRefused: () => number;
   readonly received: (bytes: number) => void;
   readonly onPlaced: (path: string, sha256: string, size: bigint) => void;
   readonly onConflict: (key: string, uuid: string) => void;
@@ -104,13 +105,26 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     hold: options.hold,
   });
   const local = new LocalContents({ root, index, archive, hashing, log, signal, room });
-  const holdings = new ShareHoldings({ root, index, archive, pending, hashing, log, signal, nudge });
+  const holdings = new ShareHoldings({
+    sqlite,
+    club,
+    selection,
+    root,
+    index,
+    archive,
+    pending,
+    hashing,
+    log,
+    signal,
+    nudge,
+  });
   const absences = new Absences({
     clock,
     waitingFor: (sha256) => pending.waitingFor(sha256),
     isConflictCopy: (uuid) => conflictSource(database.getByUuid(uuid)?.value ?? null) !== undefined,
     missingAfter: options.missingAfter,
   });
+  const count = new PendingCount({ pending, missing: () => absences.missing(), clock });
   const ownChanges = new OwnChanges({
     sqlite,
     club,
@@ -121,7 +135,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     ownChanges,
     pending,
     missing: () => absences.missing(),
-    countRefused: options.countRefused,
+    countRefused: () => count.totals.refused,
     keyOf: (uuid) => database.getByUuid(uuid)?.key,
     log,
   });
@@ -210,5 +224,6 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     absences,
     selection,
     selecting,
+    count,
   };
 }

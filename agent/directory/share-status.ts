@@ -1,6 +1,8 @@
 /** What a share tells of itself. */
 
+import type { DetectorProgress } from './detect.ts';
 import type { Problem } from './problems.ts';
+import type { ShareParts } from './share-parts.ts';
 
 export interface ShareStatus {
   /** Files in the folder, and their bytes. */
@@ -26,6 +28,35 @@ export interface ShareStatus {
   readonly besideFiles: number;
   readonly putRightFiles: number;
   readonly problems: readonly Problem[];
+}
+
+export interface ShareState
+  extends Pick<ShareStatus, 'isPaused' | 'isJoining' | 'receiving' | 'sending' | 'problems'> {
+  /** Undefined while nobody looks at the folder. */
+  readonly progress: DetectorProgress | undefined;
+  /** The folder has been listed. */
+  readonly isReady: boolean;
+}
+
+export function shareStatus(
+  { index, count, archive, ownChanges }: ShareParts,
+  { progress, isReady, ...state }: ShareState,
+): ShareStatus {
+  const { files, bytes } = index.totals();
+  const pending = count.totals;
+  const isStopped = state.problems.some(({ stops }) => stops !== 'files');
+  const toDo = pending.files + pending.folders + (progress?.toExamine.files ?? 0);
+  return {
+    ...state,
+    files,
+    bytes,
+    ...count.told,
+    isSynced: progress !== undefined && isReady && !isStopped && toDo === 0,
+    isScanning: progress?.isScanning ?? false,
+    archivedBytes: archive.bytes,
+    besideFiles: ownChanges.beside,
+    putRightFiles: ownChanges.putRight,
+  };
 }
 
 export type ShareEvent =

@@ -17,12 +17,11 @@ import { beginJoining, isJoining, Joining } from './joining.ts';
 import { type ListedFile, list } from './listing.ts';
 import type { IndexRow } from './local-index.ts';
 import { DIRECTORY, payloadLimits } from './messages.ts';
-import { PendingCount } from './pending-count.ts';
 import type { Problem } from './problems.ts';
 import { EVERYTHING, IGNORE_FILE, type Selection, type SelectionRules } from './selection.ts';
 import { openRoot, type ShareOptions } from './share-options.ts';
 import { makeParts, type ShareParts } from './share-parts.ts';
-import type { ShareEvent, ShareStatus } from './share-status.ts';
+import { type ShareEvent, type ShareStatus, shareStatus } from './share-status.ts';
 
 export type { ShareOptions } from './share-options.ts';
 export type { ShareEvent, ShareStatus } from './share-status.ts';
@@ -60,7 +59,6 @@ export class Share {
   #isPaused = false;
   #closing: Promise<void> | undefined;
   #pruning: Timer | undefined;
-  readonly #count: PendingCount;
   /** What is kept is being changed. */
   #isHalted = false;
 
@@ -79,7 +77,6 @@ export class Share {
       mayPlace: () => this.#mayPlace(),
       // What was found at joining may be just what is missing.
       mayFetch: () => this.#mayPlace() && (this.#joining === undefined || this.#joining.isRead),
-      countRefused: () => this.#count.totals.refused,
       received: (bytes) => this.#received.add(bytes),
       onPlaced: (path, sha256, size) => this.#onPlaced(path, sha256, size),
       onConflict: (path, uuid) => this.#tell({ kind: 'conflict', path, uuid }),
@@ -87,9 +84,7 @@ export class Share {
       halt: () => this.#halt(),
       proceed: () => this.#proceed(),
     });
-    const { pending, absences, troubles } = this.#parts;
-    this.#count = new PendingCount({ pending, missing: () => absences.missing(), clock: options.clock });
-    troubles.listen(() => this.#tellProblems());
+    this.#parts.troubles.listen(() => this.#tellProblems());
   }
 
   async open(): Promise<void> {
@@ -118,27 +113,15 @@ export class Share {
   }
 
   status(): ShareStatus {
-    const { files, bytes } = this.#parts.index.totals();
-    const pending = this.#count.totals;
-    const progress = this.#detector?.progress();
-    const problems = this.problems();
-    const toExamine = progress?.toExamine.files ?? 0;
-    const isStopped = problems.some(({ stops }) => stops !== 'files');
-    return {
-      files,
-      bytes,
-      ...this.#count.told,
-      isSynced: this.#isReady && !isStopped && pending.files + pending.folders + toExamine === 0,
+    return shareStatus(this.#parts, {
+      progress: this.#detector?.progress(),
+      problems: this.problems(),
+      isReady: this.#isReady,
       isPaused: this.#isPaused,
-      isScanning: progress?.isScanning ?? false,
       isJoining: this.#joining !== undefined,
       receiving: Math.round(this.#received.rate),
       sending: Math.round(this.#sent.rate),
-      archivedBytes: this.#parts.archive.bytes,
-      besideFiles: this.#parts.ownChanges.beside,
-      putRightFiles: this.#parts.ownChanges.putRight,
-      problems,
-    };
+    });
   }
 
   /** Bytes of contents since the opening. */
@@ -254,6 +237,7 @@ export class Share {
       root: this.#root,
       fetcher: this.#parts.fetcher,
       holdings: this.#parts.holdings,
+      held: () => this.#parts.holdings.filter(),
       sent: (bytes) => this.#sent.add(bytes),
       onDetach: () => this.#peers.delete(peer),
     });
@@ -272,7 +256,7 @@ export class Share {
       records: detectorRecords({
         ...this.#parts,
         database,
-        onContent: (sha256) => this.#announce(sha256),
+        onContent: (sha256) => this.#parts.selection.isPartial && this.#announce(sha256),
       }),
       onNoted: (path) => this.#onNoted(path),
       hashing,
@@ -319,6 +303,13 @@ export class Share {
     if (!this.#controller.signal.aborted) this.#startDetector();
     if (this.#isPaused) this.pause();
     else this.resume();
+    this.#renewPresence();
+    // What was found in the folder meanwhile is part of what is here.
+    void this.#detector?.settled().then(() => this.#renewPresence());
+  }
+
+  #renewPresence(): void {
+    for (const peer of this.#peers) peer.renewPresence();
   }
 
   /** Never rejects. What the disk refuses is found again by the next scan. */
@@ -338,7 +329,7 @@ export class Share {
       index: this.#parts.index,
       selection: this.#parts.selection,
       isPending: () => {
-        const { files, folders } = this.#count.totals;
+        const { files, folders } = this.#parts.count.totals;
         return files + folders > 0;
       },
       clock,
@@ -364,7 +355,7 @@ export class Share {
   }
 
   #wake(): void {
-    this.#count.forget();
+    this.#parts.count.forget();
     this.#joining?.disturb();
     this.#parts.reconciler.wake();
     this.#parts.fetcher.wake();

@@ -58,7 +58,6 @@ class Place {
       nudge: (path) => this.nudged.push(path),
       mayPlace: () => true,
       mayFetch: () => true,
-      countRefused: () => 0,
       received: () => undefined,
       onPlaced: (path) => this.placed.push(path),
       onConflict: () => undefined,
