@@ -76,9 +76,11 @@ interface OptionToken {
 }
 
 function tokensOf(typed: readonly string[], declared: Options) {
-  const options: Record<string, { type: 'boolean' | 'string' }> = {};
-  for (const [name, option] of Object.entries(declared))
+  const options: Record<string, { type: 'boolean' | 'string'; short?: string }> = {};
+  for (const [name, option] of Object.entries(declared)) {
     options[name] = { type: option.kind === 'flag' ? 'boolean' : 'string' };
+    if (option.kind !== 'flag' && option.short !== undefined) options[name].short = option.short;
+  }
   // Not strict: the tokens tell enough to word the errors ourselves.
   return parseArgs({ args: [...typed], options, allowPositionals: true, strict: false, tokens: true }).tokens;
 }

@@ -18,6 +18,8 @@ export interface FlagOption {
 /** An option with one value (the last one given counts) or, with `many`, with as many as are given. */
 export interface ValueOption<T> {
   readonly kind: 'one' | 'many';
+  /** One letter: `o` for `-o FILE`. */
+  readonly short?: string | undefined;
   /** What stands for the value in help: `FILE`. */
   readonly placeholder: string;
   readonly text: string;
@@ -119,6 +121,7 @@ export function flag(text: string): FlagOption {
 }
 
 interface ValueTexts<D extends string | undefined> {
+  readonly short?: string;
   readonly placeholder: string;
   readonly text: string;
   readonly default?: D;

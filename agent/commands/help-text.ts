@@ -44,7 +44,7 @@ export function usageLine(command: Command): string {
   );
   for (const [name, option] of Object.entries(command.options))
     words.push(
-      `[--${name}${option.kind === 'flag' ? '' : ` ${option.placeholder}`}]${option.kind === 'many' ? '...' : ''}`,
+      `[${option.kind === 'flag' || option.short === undefined ? `--${name}` : `-${option.short}`}${option.kind === 'flag' ? '' : ` ${option.placeholder}`}]${option.kind === 'many' ? '...' : ''}`,
     );
   return ['skylark', command.name, ...words].join(' ');
 }
@@ -57,10 +57,15 @@ function optionRows(options: Options): (readonly [string, string])[] {
       ...(option.kind === 'many' ? ['may be given several times'] : []),
     ];
     return [
-      `--${name} ${option.placeholder}`,
+      `${shownName(name, option)} ${option.placeholder}`,
       option.text + (notes.length > 0 ? ` (${notes.join('; ')})` : ''),
     ];
   });
+}
+
+function shownName(name: string, option: Options[string]): string {
+  const short = option.kind === 'flag' ? undefined : option.short;
+  return short === undefined ? `--${name}` : `-${short}, --${name}`;
 }
 
 /** Two columns; a long entry in the first pushes its text to the next line. */

@@ -6,7 +6,7 @@ import { EXIT, environmentError, peerError, SkylarkError } from '../base/errors.
 import { isJsonObject, type JsonObject, jsonObject, parseJson, stringifyJson } from '../base/json.ts';
 import type { ByteStream } from '../base/stream.ts';
 import { connectUnix } from '../platform/unix-socket.ts';
-import type { CommandSpec } from './command.ts';
+import type { CommandSpec, StreamSpec } from './command.ts';
 import { LineReader } from './lines.ts';
 import {
   type AgentEvent,
@@ -32,6 +32,15 @@ export interface ControlClient {
    *   `control.not_understood` (the daemon is of another version).
    */
   request<Request, Answer>(spec: CommandSpec<Request, Answer>, value: Request): Promise<Answer>;
+  /**
+   * A command that tells something before its answer, which the generator returns. Not beside other requests; leaving it
+   * early leaves the connection of no use but to be closed, which ends the work.
+   * @throws as `request`.
+   */
+  stream<Request, Item, Answer>(
+    spec: StreamSpec<Request, Item, Answer>,
+    value: Request,
+  ): AsyncGenerator<Item, Answer, void>;
   /** Events from now on, until the signal aborts or the daemon ends. No requests after it. */
   events(signal: AbortSignal): AsyncIterable<AgentEvent>;
   close(): Promise<void>;
@@ -114,6 +123,20 @@ class Client implements ControlClient {
     return answer;
   }
 
+  async *stream<Request, Item, Answer>(
+    spec: StreamSpec<Request, Item, Answer>,
+    value: Request,
+  ): AsyncGenerator<Item, Answer, void> {
+    await this.#lastAnswer;
+    const json = jsonObject([['type', spec.type], ...Object.entries(spec.request.encode(value))]);
+    await this.#stream.write(utf8(`${stringifyJson(json)}\n`));
+    for (;;) {
+      const answer = await this.#receive();
+      if (answer.more === undefined) return this.#decoded(spec, answer);
+      yield spec.item.decode(answer.more, spec.type);
+    }
+  }
+
   async *events(signal: AbortSignal): AsyncIterable<AgentEvent> {
     await this.request(SUBSCRIBE, {});
     const onAbort = () => this.#stream.abort(signal.reason);
@@ -135,7 +158,10 @@ class Client implements ControlClient {
   }
 
   async #answer<Request, Answer>(spec: CommandSpec<Request, Answer>): Promise<Answer> {
-    const json = await this.#receive();
+    return this.#decoded(spec, await this.#receive());
+  }
+
+  #decoded<Request, Answer>(spec: CommandSpec<Request, Answer>, json: JsonObject): Answer {
     if (json.error !== undefined) throw answeredError(failure.decode(json), spec.type);
     return spec.answer.decode(json, spec.type);
   }

@@ -26,5 +26,21 @@ export function command<const R extends Fields, const A extends Fields>(
   return { type, request: object(request), answer: object(answer) };
 }
 
+/** A command whose answer takes long: before it come lines of their own, `{"more": ITEM}`. */
+export interface StreamSpec<Request, Item, Answer> extends CommandSpec<Request, Answer> {
+  readonly item: ObjectSchema<Item>;
+}
+
+export type ItemOf<S> = S extends StreamSpec<infer _, infer Item, infer __> ? Item : never;
+
+export function stream<const R extends Fields, const I extends Fields, const A extends Fields>(
+  type: string,
+  request: R,
+  item: I,
+  answer: A,
+): StreamSpec<ObjectOf<R>, ObjectOf<I>, ObjectOf<A>> {
+  return { ...command(type, request, answer), item: object(item) };
+}
+
 /** Sizes, counts and rates: whole numbers that every JSON reader holds exactly. */
 export const count: Schema<number> = integer({ min: 0, max: Number.MAX_SAFE_INTEGER });

@@ -29,7 +29,8 @@ import {
   timestamp,
 } from '../base/schema.ts';
 import { selectionChange, selectionRules } from '../directory/selection.ts';
-import { type AnswerOf, type CommandSpec, command, count, type RequestOf } from './command.ts';
+import { type AnswerOf, type CommandSpec, command, count, type ItemOf, type RequestOf } from './command.ts';
+import { HISTORY, READ_FILE, RESTORE, VERIFY } from './file-messages.ts';
 import { accessMode, agentStatus, deviceStatus } from './status.ts';
 
 /** Version of the protocol on the socket. */
@@ -282,12 +283,20 @@ export const COMMANDS = {
     },
     { files: field('files', list(listedFile, { max: 1_000 })), next: field('next', nullable(path)) },
   ),
+  history: HISTORY,
+  restore: RESTORE,
   bridge: command(
     '.io.skylark.bridge',
     {},
     { devices: field('devices', list(deviceStatus, { max: 1_000 })) },
   ),
 } as const;
+
+/**
+ * Commands that tell something before their answer: lines with nothing but `more`. Whoever does not want to know the end closes
+ * the connection, and the work is given up.
+ */
+export const STREAMS = { verify: VERIFY, readFile: READ_FILE } as const;
 
 /**
  * Answered with `{}`; from then on the connection carries events (`agentEvent`), one a line, until the client closes it. What the
@@ -298,6 +307,10 @@ export const SUBSCRIBE: CommandSpec<object, object> = command('.io.skylark.event
 export type CommandName = keyof typeof COMMANDS;
 export type Requests = { readonly [K in CommandName]: RequestOf<(typeof COMMANDS)[K]> };
 export type Answers = { readonly [K in CommandName]: AnswerOf<(typeof COMMANDS)[K]> };
+export type StreamName = keyof typeof STREAMS;
+export type StreamRequests = { readonly [K in StreamName]: RequestOf<(typeof STREAMS)[K]> };
+export type StreamItems = { readonly [K in StreamName]: ItemOf<(typeof STREAMS)[K]> };
+export type StreamAnswers = { readonly [K in StreamName]: AnswerOf<(typeof STREAMS)[K]> };
 export type AgentEvent = Infer<typeof agentEvent>;
 export type ListedCode = Infer<typeof listedCode>;
 export type ListedFile = Infer<typeof listedFile>;

@@ -6,16 +6,8 @@
 
 import { utf8 } from '../base/bytes.ts';
 import { systemClock } from '../base/clock.ts';
-import {
-  asError,
-  EXIT,
-  environmentError,
-  internalError,
-  peerError,
-  SkylarkError,
-  userError,
-} from '../base/errors.ts';
-import { isJsonObject, type JsonObject, parseJson, stringifyJson } from '../base/json.ts';
+import { asError, EXIT, environmentError, internalError, peerError, SkylarkError } from '../base/errors.ts';
+import { isJsonObject, type JsonObject, jsonObject, parseJson, stringifyJson } from '../base/json.ts';
 import type { Logger } from '../base/log.ts';
 import { printable } from '../base/printable.ts';
 import type { ByteStream } from '../base/stream.ts';
@@ -36,13 +28,16 @@ import {
   type Requests,
   SUBSCRIBE,
 } from './messages.ts';
+import { type AgentStreams, decodeRequest, openStreams, type RunningStream } from './streams.ts';
 
 /**
  * What the socket controls: one function for each command. What one throws is the answer; a SkylarkError's code and message are
  * told to the client, so they must hold no secrets. `stop` resolves when the stopping has begun: its end closes this server,
  * which waits for the answer.
  */
-export type ControlledAgent = {
+export type ControlledAgent = AgentCommands & AgentStreams;
+
+type AgentCommands = {
   readonly [K in CommandName]: (request: Requests[K]) => Promise<Answers[K]>;
 };
 
@@ -69,6 +64,8 @@ const HANGING_UP_BYTES = 67_108_864;
 const HANGING_UP_MS = 5_000;
 /** A client that reads nothing for so long loses its place, milliseconds. */
 const STALLED_MS = 60_000;
+/** The same while it is sent a file, which it may be playing. */
+const PATIENCE_MS = 3_600_000;
 /** Running commands have this long to end when the server closes, milliseconds. */
 const CLOSING_MS = 1_000;
 
@@ -107,6 +104,7 @@ class Client {
   readonly #options: ControlServerOptions;
   readonly #lines: LineReader;
   readonly #commands: ReadonlyMap<string, (json: JsonObject) => Promise<JsonObject>>;
+  readonly #streams: ReturnType<typeof openStreams>;
   readonly #ending = new AbortController();
   #running: Promise<void> | undefined;
   #isBusy = false;
@@ -118,6 +116,7 @@ class Client {
     this.#commands = new Map(
       commandNames().map((name) => [COMMANDS[name].type, handlerOf(options.agent, name)]),
     );
+    this.#streams = openStreams(options.agent);
   }
 
   run(): Promise<void> {
@@ -155,7 +154,9 @@ class Client {
         return;
       }
       this.#isBusy = true;
-      await this.#send(await this.#answer(json));
+      const stream = this.#streams.get(String(json.type));
+      if (stream === undefined) await this.#send(await this.#answer(json));
+      else await this.#sendStream(String(json.type), stream(json, this.#ending.signal));
       this.#isBusy = false;
     }
   }
@@ -208,6 +209,22 @@ class Client {
     }
   }
 
+  /** What fails is the answer; a client that has gone ends the work. */
+  async #sendStream(type: string, items: RunningStream): Promise<void> {
+    this.#options.log.debug('a command', { type });
+    try {
+      for (;;) {
+        const step = await items.next().catch((thrown: unknown) => {
+          return { done: true, value: this.#failed(type, thrown) } as const;
+        });
+        if (step.done) return await this.#send(step.value);
+        await this.#send(jsonObject([['more', step.value]]), PATIENCE_MS);
+      }
+    } finally {
+      await items[Symbol.asyncDispose]();
+    }
+  }
+
   #failed(type: string, thrown: unknown): JsonObject {
     const error =
       thrown instanceof SkylarkError
@@ -225,8 +242,8 @@ class Client {
     for await (const event of events) await this.#send(agentEvent.encode(event));
   }
 
-  async #send(json: JsonObject): Promise<void> {
-    const timer = systemClock.after(STALLED_MS, () =>
+  async #send(json: JsonObject, patience = STALLED_MS): Promise<void> {
+    const timer = systemClock.after(patience, () =>
       this.#stream.abort(environmentError('control.stalled', 'the client does not read')),
     );
     try {
@@ -248,19 +265,12 @@ function commandNames(): CommandName[] {
 const SPECS: { readonly [K in CommandName]: CommandSpec<Requests[K], Answers[K]> } = COMMANDS;
 
 function handlerOf<K extends CommandName>(
-  agent: ControlledAgent,
+  agent: AgentCommands,
   name: K,
 ): (json: JsonObject) => Promise<JsonObject> {
   const spec: CommandSpec<Requests[K], Answers[K]> = SPECS[name];
   return async (json) => {
-    let request: Requests[K];
-    try {
-      request = spec.request.decode(json, spec.type);
-    } catch (thrown) {
-      // Whoever types commands is a user, not a peer.
-      throw userError('control.malformed', asError(thrown).message, { cause: thrown });
-    }
-    return spec.answer.encode(await agent[name](request));
+    return spec.answer.encode(await agent[name](decodeRequest(spec, json)));
   };
 }
 

@@ -29,6 +29,7 @@ import type { AccessMode } from '../control/status.ts';
 import { sha256 } from '../crypto/hash.ts';
 import type { SelectionChange } from '../directory/selection.ts';
 import type { Section } from '../platform/state-file.ts';
+import { fileRequests } from './file-requests.ts';
 import { listFiles } from './listing.ts';
 import { GIVEN_ADDRESSES, type Network } from './network.ts';
 import { ShareFolders } from './share-folders.ts';
@@ -297,6 +298,7 @@ export function openAgent(options: AgentOptions): ControlledAgent {
           : selectionOf(club),
       };
     },
+    ...fileRequests(openShareOf, options.clock),
     listFiles: async (request) => listFiles(openShareOf(request.share), request),
     bridge: async () => ({ devices: (options.bridge()?.status() ?? []).map(deviceStatus) }),
   };

@@ -24,7 +24,8 @@ export interface ArchiveLimits {
 /** 30 days, 4 GiB. */
 export const ARCHIVE_LIMITS: ArchiveLimits = { age: 2_592_000_000_000_000n, bytes: 4_294_967_296n };
 
-export type ArchiveReason = 'replaced' | 'deleted' | 'found_at_joining' | 'not_permitted';
+/** `damaged`: the disk had changed its bytes, nobody else had; see verify.ts. */
+export type ArchiveReason = 'replaced' | 'deleted' | 'found_at_joining' | 'not_permitted' | 'damaged';
 
 export interface ArchivedFile {
   readonly id: bigint;
@@ -76,7 +77,8 @@ const FOLDER_SIZE = 1_024n;
 const NAME_BYTES = 200;
 const PRUNE_BATCH = 64;
 
-interface Stored extends Readonly<Record<string, SqlOutput>> {
+/** A row of the table. */
+export interface Stored extends Readonly<Record<string, SqlOutput>> {
   readonly id: bigint;
   readonly key: string;
   readonly sha256: Uint8Array | null;
@@ -323,7 +325,7 @@ function pathOf(id: bigint, key: string): string {
   return `${FOLDER}/${folder}/${id.toString(16).padStart(8, '0')}-${name}`;
 }
 
-function fromStored(row: Stored): ArchivedFile {
+export function fromStored(row: Stored): ArchivedFile {
   return {
     id: row.id,
     key: row.key,

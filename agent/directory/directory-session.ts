@@ -2,9 +2,10 @@
 
 import type { AttachedExtension, Session } from '../club/session.ts';
 import type { ShareRoot } from '../platform/files.ts';
-import { decode } from '../wire/message.ts';
-import type { IncomingMessage } from '../wire/message-stream.ts';
+import { decode, type MessageOf } from '../wire/message.ts';
+import type { IncomingMessage, Payload } from '../wire/message-stream.ts';
 import { Announcer } from './announce.ts';
+import type { Demand } from './demand.ts';
 import type { Fetcher } from './fetch.ts';
 import type { HeldFilter } from './held-filter.ts';
 import * as messages from './messages.ts';
@@ -14,6 +15,7 @@ export interface DirectorySessionOptions {
   readonly session: Session;
   readonly root: ShareRoot;
   readonly fetcher: Fetcher;
+  readonly demand: Demand;
   readonly holdings: Holdings;
   /** What is here, if that is not everything. */
   readonly held: () => Promise<HeldFilter> | undefined;
@@ -35,7 +37,19 @@ export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer
   const server = new ContentServer({ send, root, holdings, log, sent });
   const announcer = new Announcer(send, log, options.held);
   const source = options.fetcher.attach({ id: session.peer.id, log, send });
+  const demand = options.demand.attach({ id: session.peer.id, log, send });
   let isDetached = false;
+
+  // Two ask over one session, and each request has one answer: which of two for the same bytes gets which makes no difference.
+  const data = async (answer: MessageOf<typeof messages.data>, payload: Payload | undefined) => {
+    if (!(await demand.data(answer, payload))) await source.data(answer, payload);
+  };
+  const notPresent = (answer: MessageOf<typeof messages.notPresent>) => {
+    if (!demand.refused(answer.sha256)) source.notPresent(answer);
+  };
+  const getError = (answer: MessageOf<typeof messages.getError>) => {
+    if (!demand.refused(answer.sha256)) source.getError(answer);
+  };
 
   const receive = async (message: IncomingMessage): Promise<void> => {
     if (isDetached) return;
@@ -43,11 +57,11 @@ export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer
       case messages.get.type:
         return server.get(decode(messages.get, message));
       case messages.data.type:
-        return source.data(decode(messages.data, message), message.payload);
+        return data(decode(messages.data, message), message.payload);
       case messages.notPresent.type:
-        return source.notPresent(decode(messages.notPresent, message));
+        return notPresent(decode(messages.notPresent, message));
       case messages.getError.type:
-        return source.getError(decode(messages.getError, message));
+        return getError(decode(messages.getError, message));
       case messages.getPresence.type:
         return announcer.getPresence();
       case messages.bloomFilter.type:
@@ -72,6 +86,7 @@ export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer
       server.close();
       announcer.close();
       source.detach();
+      demand.detach();
       options.onDetach();
     },
   };

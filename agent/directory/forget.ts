@@ -10,6 +10,7 @@ const ROWS: readonly OwnedRows[] = [
   { table: 'directory_partial', key: 'club, sha256, size', owner: 'club' },
   { table: 'directory_archive', key: 'id', owner: 'club' },
   { table: 'directory_intent', key: 'id', owner: 'club' },
+  { table: 'directory_damaged', key: 'club, uuid', owner: 'club' },
 ];
 /** By the share's number. */
 const SHARE_ROWS: readonly OwnedRows[] = [

@@ -9,6 +9,7 @@ import type { Logger } from '../base/log.ts';
 import { type FileFacts, type ShareRoot, sameFacts } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import type { Archive, ArchivedFile } from './archive.ts';
+import type { Damages } from './damages.ts';
 import type { Hashing } from './hashing.ts';
 import { filterOf, type HeldFilter, heldContents } from './held-filter.ts';
 import type { LocalIndex } from './local-index.ts';
@@ -24,6 +25,8 @@ export interface ShareHoldingsOptions {
   readonly index: LocalIndex;
   readonly archive: Archive;
   readonly pending: PendingStore;
+  /** Files whose bytes are not theirs any more. */
+  readonly damages: Pick<Damages, 'has'>;
   readonly hashing: Hashing;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -51,9 +54,9 @@ export class ShareHoldings implements Holdings {
 
   /** Files of this club's records, be it an older version of them. */
   *find(sha256: string): IterableIterator<HeldContent> {
-    const { index } = this.#options;
+    const { index, damages } = this.#options;
     for (const row of index.bySha256(sha256)) {
-      if (row.uuid === undefined) continue;
+      if (row.uuid === undefined || damages.has(row)) continue;
       yield { path: row.path, localPath: index.localPath(row.path), known: row };
     }
   }

@@ -14,7 +14,7 @@ import {
 import type { Logger } from '../base/log.ts';
 import { type FileFacts, parentOf, type ShareRoot } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
-import type { Archive } from './archive.ts';
+import type { Archive, ArchivedFile } from './archive.ts';
 import type { Hashing } from './hashing.ts';
 import type { IndexRow, LocalIndex, VectorClock } from './local-index.ts';
 import { joinPath } from './paths.ts';
@@ -37,7 +37,9 @@ export type Intent =
   /** What is at `from` will be at the row's path. */
   | { readonly op: 'move'; readonly from: string; readonly row: IntendedRow }
   /** What is at this path will be gone; a file will be in the archive. */
-  | { readonly op: 'remove'; readonly path: string };
+  | { readonly op: 'remove'; readonly path: string }
+  /** Its owner's own change, made by us: the detector will find it at this path, as it finds any other. */
+  | { readonly op: 'restore'; readonly path: string };
 
 interface Noted {
   readonly intent: Intent;
@@ -92,7 +94,7 @@ export function encodeIntents(noted: readonly Noted[]): string {
     noted.map(({ intent, archived }) => {
       const members: [string, Json][] = [['op', intent.op]];
       if (archived !== undefined) members.push(['archived', archived]);
-      if (intent.op === 'remove') members.push(['path', intent.path]);
+      if (intent.op === 'remove' || intent.op === 'restore') members.push(['path', intent.path]);
       else members.push(['row', encodeRow(intent.row)]);
       if (intent.op === 'move') members.push(['from', intent.from]);
       return jsonObject(members);
@@ -130,9 +132,9 @@ export async function recover(options: RecoveryOptions): Promise<void> {
 }
 
 async function recoverOne({ intent, archived }: Noted, options: RecoveryOptions): Promise<boolean> {
-  const { sqlite, archive, root } = options;
+  const { sqlite, archive } = options;
   const kept = archived === undefined ? undefined : archive.get(archived);
-  const isKept = kept !== undefined && (await root.look(kept.path)) !== undefined;
+  const isKept = kept !== undefined && (await isKeptAlone(intent, kept, options));
   const finish = await whatHappened(intent, isKept, options);
   sqlite.transaction(() => {
     if (kept !== undefined && !isKept) archive.forget(kept);
@@ -141,12 +143,35 @@ async function recoverOne({ intent, archived }: Noted, options: RecoveryOptions)
   return finish !== undefined;
 }
 
+/**
+ * Whether the archive has the file, and nobody else. Before a file is replaced, it has a second name in the archive; if it
+ * came no further, whoever writes to the file would write to what is kept: the second name goes again.
+ */
+async function isKeptAlone(
+  intent: Intent,
+  kept: ArchivedFile,
+  { archive, index, root }: RecoveryOptions,
+): Promise<boolean> {
+  const facts = await root.look(kept.path);
+  if (facts === undefined) return false;
+  if (facts.links === 1) return true;
+  const path =
+    'row' in intent
+      ? localPathOf(index, intent.row.path, intent.row.localName)
+      : index.localPath(intent.path);
+  const there = await root.look(path);
+  if (there?.ino !== facts.ino || there.dev !== facts.dev) return true;
+  await archive.discard(kept);
+  return false;
+}
+
 /** What to write if the change had happened; undefined if not. */
 async function whatHappened(
   intent: Intent,
   isKept: boolean,
   { index, root, hashing, signal, settle }: RecoveryOptions,
 ): Promise<(() => void) | undefined> {
+  if (intent.op === 'restore') return undefined;
   if (intent.op === 'remove') {
     const row = index.byPath(intent.path);
     if (row === undefined || (await root.look(index.localPath(intent.path))) !== undefined) return undefined;
@@ -195,7 +220,8 @@ function decodeIntents(text: string): Noted[] {
     if (!isJsonObject(item)) continue;
     const archived = integer(item.archived);
     const { op, path, from, row } = item;
-    if (op === 'remove' && typeof path === 'string') noted.push({ intent: { op, path }, archived });
+    if ((op === 'remove' || op === 'restore') && typeof path === 'string')
+      noted.push({ intent: { op, path }, archived });
     const intended = isJsonObject(row) ? decodeRow(row) : undefined;
     if (intended === undefined) continue;
     if (op === 'place') noted.push({ intent: { op, row: intended }, archived });

@@ -8,6 +8,7 @@ import type { Sqlite } from '../platform/sqlite.ts';
 import { Absences } from './absences.ts';
 import { Archive, type ArchiveLimits } from './archive.ts';
 import { DiskChanges } from './changes.ts';
+import { Custody } from './custody.ts';
 import { DiskRoom, NO_ROOM } from './disk-room.ts';
 import { Fetcher } from './fetch.ts';
 import { conflictSource, type Follower, follow } from './follow.ts';
@@ -39,6 +40,7 @@ export interface ShareParts {
   readonly follower: Follower;
   readonly obstructions: Obstructions;
   readonly troubles: Troubles;
+  readonly custody: Custody;
   readonly ownChanges: OwnChanges;
   readonly room: DiskRoom;
   readonly holdings: ShareHoldings;
@@ -105,6 +107,8 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     hold: options.hold,
   });
   const local = new LocalContents({ root, index, archive, hashing, log, signal, room });
+  const custody = new Custody({ ...options, index, pending, archive, changes, local, room });
+  const { damages } = custody;
   const holdings = new ShareHoldings({
     sqlite,
     club,
@@ -113,6 +117,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     index,
     archive,
     pending,
+    damages,
     hashing,
     log,
     signal,
@@ -133,6 +138,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
   });
   const troubles = new Troubles({
     ownChanges,
+    damages,
     pending,
     missing: () => absences.missing(),
     countRefused: () => count.totals.refused,
@@ -218,6 +224,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     follower,
     obstructions,
     troubles,
+    custody,
     ownChanges,
     room,
     holdings,

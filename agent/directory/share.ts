@@ -9,6 +9,7 @@ import { RateMeter } from '../club/meter.ts';
 import type { AttachedExtension, Extension, Session } from '../club/session.ts';
 import type { FileFacts, ShareRoot } from '../platform/files.ts';
 import type { ArchivedFile } from './archive.ts';
+import type { Custody } from './custody.ts';
 import { type Detector, openDetector } from './detect.ts';
 import { detectorRecords } from './detector-records.ts';
 import { attachDirectory, type DirectoryPeer } from './directory-session.ts';
@@ -45,6 +46,8 @@ export class Share {
     payloadLimits,
     attach: (session) => this.#attach(session),
   };
+  /** History, restoring, verifying, reading. */
+  readonly custody: Custody;
   readonly #options: ShareOptions;
   readonly #root: ShareRoot;
   readonly #controller = new AbortController();
@@ -84,7 +87,9 @@ export class Share {
       halt: () => this.#halt(),
       proceed: () => this.#proceed(),
     });
+    this.custody = this.#parts.custody;
     this.#parts.troubles.listen(() => this.#tellProblems());
+    this.custody.damages.listen(() => this.#tellProblems());
   }
 
   async open(): Promise<void> {
@@ -236,6 +241,7 @@ export class Share {
       session,
       root: this.#root,
       fetcher: this.#parts.fetcher,
+      demand: this.#parts.custody.demand,
       holdings: this.#parts.holdings,
       held: () => this.#parts.holdings.filter(),
       sent: (bytes) => this.#sent.add(bytes),
@@ -247,7 +253,7 @@ export class Share {
   }
 
   #startDetector(): void {
-    const { database, hashing, clock, log, debounce, rescanPeriod } = this.#options;
+    const { database, clock, log, debounce, rescanPeriod } = this.#options;
     const isJoiningNow = isJoining(this.#parts.index);
     const detector = openDetector({
       root: this.#root,
@@ -259,7 +265,7 @@ export class Share {
         onContent: (sha256) => this.#parts.selection.isPartial && this.#announce(sha256),
       }),
       onNoted: (path) => this.#onNoted(path),
-      hashing,
+      hashing: this.custody.hashing,
       clock,
       log,
       signal: this.#controller.signal,

@@ -24,6 +24,8 @@ export function isOfOneFile(code: string | undefined): boolean {
 
 export interface TroublesOptions {
   readonly ownChanges: { problem(): Problem | undefined };
+  /** Files that the disk has damaged. */
+  readonly damages: { problem(): Problem | undefined };
   readonly pending: PendingStore;
   /** Conflict copies whose contents no connected peer has. */
   readonly missing: () => Missing;
@@ -88,7 +90,8 @@ export class Troubles {
   }
 
   get current(): readonly Problem[] {
-    const others = [this.#refusedRecords(), this.#missingContents(), this.#options.ownChanges.problem()];
+    const { ownChanges, damages } = this.#options;
+    const others = [damages.problem(), this.#refusedRecords(), this.#missingContents(), ownChanges.problem()];
     return [...this.#list.current, ...others.filter((problem) => problem !== undefined)];
   }
 

@@ -22,6 +22,8 @@ export interface Output {
   columns(): number;
   /** Resolves when the reader is ready for more. After the reader has gone everything is dropped. */
   write(text: string): Promise<void>;
+  /** As `write`, for what is no text. The bytes must not be changed before it resolves. */
+  writeBytes(bytes: Uint8Array): Promise<void>;
   /** `write` with a line end. */
   line(text?: string): Promise<void>;
 }
@@ -48,10 +50,10 @@ export function openOutput(
     gone = true;
   });
   const isTerminal = stream.isTTY === true;
-  const write = (text: string) =>
+  const write = (data: string | Uint8Array) =>
     new Promise<void>((resolve) => {
-      if (gone || text === '') resolve();
-      else stream.write(text, () => resolve());
+      if (gone || data.length === 0) resolve();
+      else stream.write(data, () => resolve());
     });
   return {
     isTerminal,
@@ -60,6 +62,7 @@ export function openOutput(
     colour: isTerminal && !environment.NO_COLOR && environment.TERM !== 'dumb',
     columns: () => stream.columns || 80,
     write,
+    writeBytes: write,
     line: (text = '') => write(`${text}\n`),
   };
 }

@@ -32,6 +32,7 @@ const SAMPLE: Command = command({
     mode: choice(['read_write', 'read_only'], { text: 'what is allowed', default: 'read_write' }),
     expires: value({ placeholder: 'TIME', text: 'how long', default: '24h' }, parseDuration),
     recordings: count({ min: 1, max: 10 }, { placeholder: 'N', text: 'how many' }),
+    output: text({ short: 'o', placeholder: 'FILE', text: 'where to' }),
     set: texts({ placeholder: 'KEY=VALUE', text: 'an option' }),
     watch: flag('keep looking'),
   },
@@ -73,6 +74,7 @@ test('what was typed becomes values, what was not typed becomes defaults', () =>
       mode: 'read_write',
       expires: 86_400_000,
       recordings: undefined,
+      output: undefined,
       set: [],
       watch: false,
     },
@@ -106,6 +108,7 @@ test('what was typed becomes values, what was not typed becomes defaults', () =>
         mode: 'read_only',
         expires: 90_000,
         recordings: 3,
+        output: undefined,
         set: ['a=1', 'b=2'],
         watch: true,
       },
@@ -115,6 +118,11 @@ test('what was typed becomes values, what was not typed becomes defaults', () =>
       help: false,
     },
   );
+});
+
+test('an option may have a letter, too', () => {
+  for (const typed of [['-o', 'f'], ['-of'], ['--output', 'f'], ['--output=f']])
+    assert.equal(parse('a', ...typed).options.output, 'f', typed.join(' '));
 });
 
 test('mistakes are named, with what was probably meant', () => {
@@ -127,6 +135,7 @@ test('mistakes are named, with what was probably meant', () => {
   assert.equal(refusal('a', '--quux'), 'there is no option "--quux"; see \'skylark help sample\'');
   assert.equal(refusal('a', '-x'), 'there is no option "-x"; see \'skylark help sample\'');
   assert.equal(refusal('a', '--name'), '--name needs a value');
+  assert.equal(refusal('a', '-o'), '-o needs a value');
   assert.equal(
     refusal('a', '--name', '--watch'),
     '--name needs a value; write --name=--watch if that is the value',
@@ -171,6 +180,7 @@ test('help shows everything that was declared, within the width', () => {
     'DIR',
     'OTHER',
     '--name N',
+    '-o, --output FILE',
     '--mode read_write|read_only',
     'default: 24h',
     '--watch',
@@ -184,7 +194,7 @@ test('help shows everything that was declared, within the width', () => {
   for (const line of help.split('\n')) assert.ok(line.length <= 60 || line.startsWith('Usage:'), line);
   assert.equal(
     usageLine(SAMPLE),
-    'skylark sample DIR [OTHER] [--name N] [--mode read_write|read_only] [--expires TIME] [--recordings N] [--set KEY=VALUE]... [--watch]',
+    'skylark sample DIR [OTHER] [--name N] [--mode read_write|read_only] [--expires TIME] [--recordings N] [-o FILE] [--set KEY=VALUE]... [--watch]',
   );
 });
 

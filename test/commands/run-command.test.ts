@@ -19,6 +19,7 @@ function recorder(): Output & { readonly text: () => string } {
     isJournal: false,
     colour: false,
     columns: () => 80,
+    writeBytes: async () => {},
     write: async (piece) => {
       text += piece;
     },

@@ -7,7 +7,7 @@ import { utf8 } from '../../agent/base/bytes.ts';
 import { silentLogger } from '../../agent/base/log.ts';
 import { connectControl } from '../../agent/control/client.ts';
 import { command } from '../../agent/control/command.ts';
-import { COMMANDS } from '../../agent/control/messages.ts';
+import { COMMANDS, STREAMS } from '../../agent/control/messages.ts';
 import { openControlServer } from '../../agent/control/server.ts';
 import { listenUnix } from '../../agent/platform/unix-socket.ts';
 import { sampleAgent } from './sample-agent.ts';
@@ -47,6 +47,26 @@ test('requests are answered, also when they overlap', async (t) => {
   assert.equal(status.uptimeS, 1);
   const forever = await client.request(COMMANDS.createCode, { share: '/music', expires: null });
   assert.equal(forever.expires, null);
+});
+
+test('a command that takes long is heard as it goes on, and left at any time', async (t) => {
+  const { client, begun, path, finishVerify } = await open(t);
+  const items = client.stream(STREAMS.readFile, { share: 'music', path: '/song' });
+  const file = { size: 4, sha256: 'ab', mtime: null, from: 'folder', version: null };
+  assert.deepEqual((await items.next()).value, { file });
+  assert.deepEqual((await items.next()).value, { data: Uint8Array.of(1, 2, 253, 255) });
+  assert.deepEqual(await items.next(), { done: true, value: {} });
+  const broken = client.stream(STREAMS.readFile, { share: 'music', path: '/broken' });
+  await broken.next();
+  await broken.next();
+  await assert.rejects(broken.next(), { code: 'file.unknown' });
+  assert.equal((await client.request(COMMANDS.status, {})).paused, false);
+
+  const leaver = await connectControl(path);
+  for await (const _ of leaver.stream(STREAMS.verify, { share: 'music' })) break;
+  await leaver.close();
+  finishVerify();
+  while (!begun.includes('verify ended')) await new Promise((resolve) => setImmediate(resolve));
 });
 
 test('what the daemon refuses is thrown as it was, and the next request works', async (t) => {

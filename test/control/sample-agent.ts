@@ -16,6 +16,8 @@ export interface SampleAgent {
   readonly begun: string[];
   /** Resolves the `join` that runs. */
   finishJoin(): void;
+  /** Lets `verify` come to its end. */
+  finishVerify(): void;
 }
 
 const CODE = 'SYNC74AAAAAAAAAAAAAAAAAAAAAAAAAAA';
@@ -29,6 +31,7 @@ export function sampleAgent(): SampleAgent {
   const begun: string[] = [];
   const events = new EventFeed(systemClock);
   const joining = Promise.withResolvers<void>();
+  const verifying = Promise.withResolvers<void>();
   let paused = false;
   const status = (): Answers['status'] => ({
     paused,
@@ -135,6 +138,40 @@ export function sampleAgent(): SampleAgent {
     async listFiles() {
       return { files: [], next: null };
     },
+    async history() {
+      return { versions: [], next: null };
+    },
+    async restore({ path }) {
+      return { version: 7, path, size: 4, sha256: 'ab', changed: true, replaced: 8, newer: false };
+    },
+    async *verify(_request, signal) {
+      const counts = {
+        bytes: 0,
+        totalFiles: 2,
+        totalBytes: 8,
+        damaged: 0,
+        repaired: 0,
+        changed: 0,
+        unreadable: 0,
+      };
+      try {
+        for (let files = 0; files < 2; files++) {
+          yield { files, ...counts };
+          signal.addEventListener('abort', () => verifying.resolve(), { once: true });
+          if (files === 1) await verifying.promise;
+          signal.throwIfAborted();
+        }
+        return { files: 2, ...counts, missing: 0 };
+      } finally {
+        begun.push('verify ended');
+      }
+    },
+    async *readFile({ path }) {
+      yield { file: { size: 4, sha256: 'ab', mtime: null, from: 'folder' as const, version: null } };
+      yield { data: Uint8Array.of(1, 2, 253, 255) };
+      if (path === '/broken') throw userError('file.unknown', 'it is gone');
+      return {};
+    },
     async bridge() {
       return { devices: [] };
     },
@@ -142,9 +179,9 @@ export function sampleAgent(): SampleAgent {
   const counted = Object.fromEntries(
     Object.entries(agent).map(([name, run]) => [
       name,
-      (request: never) => {
+      (request: never, signal: AbortSignal) => {
         begun.push(name);
-        return run(request);
+        return run(request, signal);
       },
     ]),
   );
@@ -153,5 +190,6 @@ export function sampleAgent(): SampleAgent {
     events,
     begun,
     finishJoin: () => joining.resolve(),
+    finishVerify: () => verifying.resolve(),
   };
 }

@@ -142,6 +142,62 @@ test('every command and answer of control.md is as documented', async (t) => {
   assert.deepEqual(await exchange({ type: 'stop' }), {});
 });
 
+test('a command that takes long tells how far it is before its answer, and what fails is the answer', async (t) => {
+  const { path, finishVerify } = await open(t);
+  const client = await connect(t, path);
+  finishVerify();
+  await client.send(
+    { type: '.io.skylark.verify', share: 'music' },
+    { type: '.io.skylark.read_file', share: 'music', path: '/song' },
+    { type: '.io.skylark.read_file', share: 'music', path: '/broken' },
+    { type: '.io.skylark.read_file', share: 'music' },
+    { type: 'status' },
+  );
+  const counts = {
+    bytes: 0,
+    total_files: 2,
+    total_bytes: 8,
+    damaged: 0,
+    repaired: 0,
+    changed: 0,
+    unreadable: 0,
+  };
+  assert.deepEqual(plain(await client.next()), { more: { files: 0, ...counts } });
+  assert.deepEqual(plain(await client.next()), { more: { files: 1, ...counts } });
+  assert.deepEqual(plain(await client.next()), { files: 2, ...counts, missing: 0 });
+  const file = { more: { file: { size: 4, sha256: 'ab', mtime: null, from: 'folder', version: null } } };
+  assert.deepEqual(plain(await client.next()), file);
+  assert.deepEqual(plain(await client.next()), { more: { data: 'AQL9/w==' } });
+  assert.deepEqual(plain(await client.next()), {});
+  assert.deepEqual(plain(await client.next()), file);
+  assert.deepEqual(plain(await client.next()), { more: { data: 'AQL9/w==' } });
+  assert.equal((await client.next())?.error, 'file.unknown');
+  assert.equal((await client.next())?.error, 'control.malformed');
+  assert.equal((await client.next())?.paused, false);
+});
+
+test('work that a client waits for ends when the client goes', async (t) => {
+  const { path, begun, finishVerify } = await open(t);
+  const client = await connect(t, path);
+  await client.send({ type: '.io.skylark.verify', share: 'music' });
+  await client.next();
+  await client.next();
+  client.stream.abort(new Error('enough'));
+  finishVerify();
+  while (!begun.includes('verify ended')) await new Promise((resolve) => setImmediate(resolve));
+});
+
+test('closing does not wait for work that takes long', async (t) => {
+  const { path, server } = await open(t);
+  const client = await connect(t, path);
+  await client.send({ type: '.io.skylark.verify', share: 'music' });
+  await client.next();
+  await client.next();
+  const closing = server.close();
+  assert.equal((await client.next())?.error, 'control.stopping');
+  await closing;
+});
+
 test('garbage is not understood, and the next line is', async (t) => {
   const { path } = await open(t);
   const client = await connect(t, path);

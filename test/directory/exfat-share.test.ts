@@ -76,6 +76,22 @@ test(
           0o755,
           'the mode survives a member without modes',
         );
+
+        const { history, restorer, verifier } = b.share.custody;
+        const before = [...b.share.history('/case')].length;
+        await restorer.restore(history.version('/case', undefined), '/case');
+        await eventually('what was restored goes to the file of this name, and spreads', () =>
+          fs.readFileSync(a.at('case'), 'utf8').startsWith('case.'),
+        );
+        assert.equal(fs.readFileSync(a.at('Case'), 'utf8'), 'edited on the card');
+        assert.equal([...b.share.history('/case')].length, before + 1);
+        const [kept] = b.share.history('/case');
+        assert.equal(fs.readFileSync(join(card.path, kept?.path ?? ''), 'utf8'), 'second');
+        await b.share.settled();
+        const verifying = verifier.verify(new AbortController().signal);
+        let step = await verifying.next();
+        while (!step.done) step = await verifying.next();
+        assert.deepEqual([step.value.damaged, step.value.unreadable, step.value.missing], [0, 0, 0]);
       }),
     ),
 );

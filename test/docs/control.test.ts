@@ -5,13 +5,19 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { isJsonObject, type JsonObject, parseJson } from '../../agent/base/json.ts';
 import { loadConfiguration } from '../../agent/config/load.ts';
-import type { CommandSpec } from '../../agent/control/command.ts';
-import { agentEvent, COMMANDS, failure, greeting, SUBSCRIBE } from '../../agent/control/messages.ts';
+import type { CommandSpec, StreamSpec } from '../../agent/control/command.ts';
+import { agentEvent, COMMANDS, failure, greeting, STREAMS, SUBSCRIBE } from '../../agent/control/messages.ts';
 import { configurationJson } from '../../agent/daemon/stored-options.ts';
 
 const text = readFileSync(new URL('../../docs/control.md', import.meta.url), 'utf8');
 const specs = new Map<string, CommandSpec<unknown, unknown>>(
-  [...Object.values(COMMANDS), SUBSCRIBE].map((spec) => [spec.type, spec as CommandSpec<unknown, unknown>]),
+  [...Object.values(COMMANDS), ...Object.values(STREAMS), SUBSCRIBE].map((spec) => [
+    spec.type,
+    spec as CommandSpec<unknown, unknown>,
+  ]),
+);
+const streams = new Map(
+  Object.values(STREAMS).map((spec) => [spec.type as string, spec as StreamSpec<unknown, unknown, unknown>]),
 );
 
 interface Exchange {
@@ -38,7 +44,8 @@ test('every command is shown with an answer, and both are as declared', () => {
   assert.deepEqual(greeting.encode(greeting.decode(welcome)), welcome);
   const shown = new Set<string>();
   for (const { sent, answers } of others) {
-    const [answer, ...events] = answers;
+    const items = answers.flatMap(({ more }) => (more === undefined ? [] : [more]));
+    const [answer, ...events] = answers.slice(items.length);
     assert.ok(sent !== undefined && answer !== undefined);
     const { type, ...request } = sent;
     const spec = specs.get(String(type));
@@ -51,6 +58,9 @@ test('every command is shown with an answer, and both are as declared', () => {
     assert.deepEqual({ ...spec.request.encode(spec.request.decode(request)) }, request);
     assert.deepEqual(spec.answer.encode(spec.answer.decode(answer)), answer);
     for (const event of events) assert.deepEqual(agentEvent.encode(agentEvent.decode(event)), event);
+    const stream = streams.get(spec.type);
+    assert.equal(items.length > 0, stream !== undefined, spec.type);
+    for (const item of items) assert.deepEqual(stream?.item.encode(stream.item.decode(item)), item);
     shown.add(spec.type);
   }
   assert.deepEqual(

@@ -84,7 +84,8 @@ export class TestAgent {
     return this.#log;
   }
 
-  #argv(args: readonly string[]): [string, string[]] {
+  /** The program and the arguments of a command line. */
+  argv(args: readonly string[]): [string, string[]] {
     const command = [SKYLARK, ...args];
     const { namespace } = this.#options;
     const whole = namespace === undefined ? command : ['ip', 'netns', 'exec', namespace, ...command];
@@ -100,7 +101,7 @@ export class TestAgent {
       ...this.#options.settings,
     };
     const set = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-    const [program, args] = this.#argv(['run', '--state', this.state, ...set]);
+    const [program, args] = this.argv(['run', '--state', this.state, ...set]);
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     let stdout = '';
@@ -144,7 +145,7 @@ export class TestAgent {
 
   /** Runs a command against this agent's state folder; never rejects. */
   command(...args: readonly string[]): Promise<CommandResult> {
-    const [program, argv] = this.#argv([...args, '--state', this.state]);
+    const [program, argv] = this.argv([...args, '--state', this.state]);
     return new Promise((resolve) => {
       execFile(program, argv, { maxBuffer: 64 * 2 ** 20, timeout: 90_000 }, (error, stdout, stderr) => {
         const exitCode = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;

@@ -1,0 +1,248 @@
+/**
+ * Contents that somebody asks for now, beside what the fetcher brings by itself: to look at a file that is not here, or to
+ * replace one that the disk has damaged. One member after the other is asked for the whole, some pieces ahead; what came
+ * is good only if its SHA-256 is right.
+ */
+
+import type { Clock } from '../base/clock.ts';
+import { asError, peerError, SkylarkError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { encode, type MessageOf } from '../wire/message.ts';
+import type { OutgoingMessage, Payload } from '../wire/message-stream.ts';
+import * as messages from './messages.ts';
+
+/** A session, as far as it matters here. */
+export interface DemandPeer {
+  /** Peer ID. */
+  readonly id: string;
+  readonly log: Logger;
+  send(message: OutgoingMessage): Promise<void>;
+}
+
+/** The answers of one session that may be ours: the fetcher asks over the same one. */
+export interface DemandSession {
+  /** False: nothing of this was asked here. Resolves when the next message may be received. */
+  data(message: MessageOf<typeof messages.data>, payload: Payload | undefined): Promise<boolean>;
+  /** The peer has not, or can't give, these contents. False: they were not asked for here. */
+  refused(sha256: string): boolean;
+  detach(): void;
+}
+
+/** Where contents are collected. */
+export interface Collector {
+  /** SHA-256 of what was written. */
+  readonly sha256: string;
+  readonly size: bigint;
+  /** @throws SkylarkError (environment) `files.*`: nothing more is asked then. */
+  write(bytes: Uint8Array, position: bigint): Promise<void>;
+  /** Whether what was written is what was asked for. */
+  verify(): Promise<boolean>;
+  /** Told of each piece. */
+  heard?(bytes: number): void;
+}
+
+/** `nobody`: no member is connected. `absent`: none of those that are has it. */
+export type Collected = 'collected' | 'nobody' | 'absent';
+
+/** Bytes that are asked for at a time. */
+const RANGE = 1_048_576n;
+/** Ranges that one peer is asked for ahead. */
+const AHEAD = 4;
+/** A peer that sends nothing of it for so long is given up, milliseconds. */
+const SILENCE_MS = 20_000;
+
+type Answer = 'whole' | 'no';
+
+/** One range that one peer was asked for. */
+interface Asked {
+  readonly sha256: string;
+  readonly offset: bigint;
+  readonly length: bigint;
+  /** Undefined once nobody waits for the answer any more, which still comes. */
+  answer: ((payload: Payload | undefined) => Promise<void>) | undefined;
+}
+
+class PeerState {
+  readonly peer: DemandPeer;
+  /** In the order in which they were asked. */
+  readonly asked = new Set<Asked>();
+  readonly ended = new AbortController();
+
+  constructor(peer: DemandPeer) {
+    this.peer = peer;
+  }
+}
+
+export class Demand {
+  readonly #clock: Clock;
+  readonly #received: (bytes: number) => void;
+  readonly #peers = new Set<PeerState>();
+
+  /** @param received told of bytes of contents that came */
+  constructor(clock: Clock, received: (bytes: number) => void) {
+    this.#clock = clock;
+    this.#received = received;
+  }
+
+  attach(peer: DemandPeer): DemandSession {
+    const state = new PeerState(peer);
+    this.#peers.add(state);
+    return {
+      data: async ({ sha256, range }, payload) => {
+        const asked = find(state, sha256, range);
+        if (asked === undefined) return false;
+        state.asked.delete(asked);
+        await asked.answer?.(payload);
+        return true;
+      },
+      refused: (sha256) => {
+        const asked = find(state, sha256, undefined);
+        if (asked === undefined) return false;
+        state.asked.delete(asked);
+        void asked.answer?.(undefined);
+        return true;
+      },
+      detach: () => {
+        this.#peers.delete(state);
+        state.ended.abort();
+      },
+    };
+  }
+
+  /**
+   * Asks the members that are connected now, one after the other, until one has given the right contents.
+   * @throws SkylarkError (environment) what the collector throws; the signal's reason.
+   */
+  async collect(collector: Collector, signal: AbortSignal): Promise<Collected> {
+    const peers = [...this.#peers];
+    if (peers.length === 0) return 'nobody';
+    for (const state of peers) {
+      if (!(await this.#from(state, collector, signal))) continue;
+      if (await collector.verify()) return 'collected';
+      state.peer.log.warn('a peer delivered wrong contents', { sha256: collector.sha256 });
+    }
+    return 'absent';
+  }
+
+  /** Everything from one peer; false if it does not give all of it. */
+  async #from(state: PeerState, collector: Collector, signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted();
+    const enough = new AbortController();
+    const over = AbortSignal.any([signal, state.ended.signal, enough.signal]);
+    let silence = this.#clock.after(SILENCE_MS, () => enough.abort());
+    let failure: unknown;
+    const heard = (bytes: number) => {
+      silence.cancel();
+      silence = this.#clock.after(SILENCE_MS, () => enough.abort());
+      this.#received(bytes);
+      collector.heard?.(bytes);
+    };
+    const size = collector.size;
+    let next = 0n;
+    let isWhole = true;
+    const work = async (): Promise<void> => {
+      while (next < size && isWhole && !over.aborted) {
+        const offset = next;
+        const length = size - offset < RANGE ? size - offset : RANGE;
+        next += length;
+        const answer = await this.#range(state, collector, offset, length, over, heard).catch(
+          (thrown: unknown) => {
+            failure ??= thrown;
+            enough.abort();
+            return 'no' as const;
+          },
+        );
+        if (answer === 'no') isWhole = false;
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: AHEAD }, work));
+    } finally {
+      silence.cancel();
+    }
+    signal.throwIfAborted();
+    // Its session ends by that; another member may do better.
+    if (isPeerFault(failure)) return false;
+    if (failure !== undefined) throw asError(failure);
+    return isWhole && !over.aborted;
+  }
+
+  /** @throws what the collector throws. */
+  #range(
+    { peer, asked: all }: PeerState,
+    collector: Collector,
+    offset: bigint,
+    length: bigint,
+    over: AbortSignal,
+    heard: (bytes: number) => void,
+  ): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const onOver = () => {
+        asked.answer = undefined;
+        resolve('no');
+      };
+      const asked: Asked = {
+        sha256: collector.sha256,
+        offset,
+        length,
+        answer: async (payload) => {
+          over.removeEventListener('abort', onOver);
+          if (payload === undefined) return resolve('no');
+          try {
+            const whole = await take(payload, collector, offset, length, heard);
+            resolve(whole ? 'whole' : 'no');
+          } catch (thrown) {
+            reject(asError(thrown));
+            // A peer that breaks the rules loses its session; a disk that is full is not its fault.
+            if (isPeerFault(thrown)) throw thrown;
+          }
+        },
+      };
+      if (over.aborted) return resolve('no');
+      over.addEventListener('abort', onOver, { once: true });
+      all.add(asked);
+      const json = encode(messages.get, { sha256: asked.sha256, range: [offset, length] });
+      peer.send({ json }).catch((reason: unknown) => {
+        // The session ends by itself then.
+        peer.log.debug('a request could not be sent', { reason: asError(reason) });
+        onOver();
+      });
+    });
+  }
+}
+
+function isPeerFault(thrown: unknown): boolean {
+  return thrown instanceof SkylarkError && thrown.fault === 'peer';
+}
+
+/** The oldest that fits; without a range, of these contents at all. */
+function find(
+  state: PeerState,
+  sha256: string,
+  range: readonly [bigint, bigint] | undefined,
+): Asked | undefined {
+  for (const asked of state.asked) {
+    if (asked.sha256 !== sha256) continue;
+    if (range === undefined || (asked.offset === range[0] && asked.length === range[1])) return asked;
+  }
+  return undefined;
+}
+
+/** False if the payload is shorter than it should be. */
+async function take(
+  payload: Payload,
+  collector: Collector,
+  offset: bigint,
+  length: bigint,
+  heard: (bytes: number) => void,
+): Promise<boolean> {
+  let taken = 0n;
+  for (let piece = await payload.read(); piece !== null; piece = await payload.read()) {
+    if (BigInt(piece.length) > length - taken)
+      throw peerError('directory.too_much_data', 'a peer sent more of a file than it was asked for');
+    await collector.write(piece, offset + taken);
+    taken += BigInt(piece.length);
+    heard(piece.length);
+  }
+  return taken === length;
+}
