@@ -71,11 +71,13 @@ function describe(status: Status, now: number): string {
 
 function describeShare(share: ShareStatus, status: Status, now: number): string[] {
   const { name, path, mode, paused, files, bytes, pendingFiles, pendingBytes, synced, lastSync } = share;
-  const { putRightFiles, selection, unwantedFiles, unwantedBytes } = share;
+  const { putRightFiles, selection, unwantedFiles, unwantedBytes, cachedBytes } = share;
   const elsewhere =
     unwantedFiles === 0
       ? []
-      : [`  ${counted(unwantedFiles, 'file')} (${readableBytes(unwantedBytes)}) not kept here`];
+      : [
+          `  ${counted(unwantedFiles, 'file')} (${readableBytes(unwantedBytes)}) not kept here${cachedBytes === 0 ? '' : `, ${readableBytes(cachedBytes)} of that in the cache`}`,
+        ];
   // What lies beside the share is told as a problem.
   const undone =
     putRightFiles === 0

@@ -61,6 +61,8 @@ export const shareStatus = object({
   /** Known and not kept here, or not in the newest version, since it is not wanted. */
   unwantedFiles: field('unwanted_files', count),
   unwantedBytes: field('unwanted_bytes', count),
+  /** Of these, what was asked for and is kept in the cache. */
+  cachedBytes: field('cached_bytes', count),
   /** Nothing is pending, and what is in the folder is recorded. */
   synced: field('synced', flag),
   /** Where the share may only be read: files in the folder that are not in the share, since they may not be added here. */

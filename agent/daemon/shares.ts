@@ -35,6 +35,8 @@ export interface SharesOptions {
   readonly rescanPeriod: number;
   /** Bytes of a share's file system that stay free; undefined: as the share finds fit. */
   readonly reserve?: bigint | undefined;
+  /** Bytes of the cache of each share that is kept in part. */
+  readonly cache?: bigint | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onShareEvent: (club: Club, event: ShareEvent) => void;
@@ -162,7 +164,7 @@ export class Shares {
   }
 
   async #openShare(club: Club): Promise<OpenShare> {
-    const { sqlite, hashing, rescanPeriod, reserve, clock, log, registry, onShareEvent, onRecords } =
+    const { sqlite, hashing, rescanPeriod, reserve, cache, clock, log, registry, onShareEvent, onRecords } =
       this.#options;
     const scoped = log.child('share', { share: club.name });
     const database = openClubDatabase({
@@ -198,6 +200,7 @@ export class Shares {
         rules: selectionOf(club),
         rescanPeriod,
         reserve,
+        cache,
       });
       share.on((event) => onShareEvent(club, event));
       database.onCommit((changes) => onRecords(club, changes));

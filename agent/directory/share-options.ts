@@ -30,6 +30,8 @@ export interface ShareOptions {
   readonly archive?: ArchiveLimits;
   /** Bytes of the file system that stay free. Default: see `defaultReserve`. */
   readonly reserve?: bigint | undefined;
+  /** Bytes of contents that were asked for and that the folder does not show. Default: 256 MiB. */
+  readonly cache?: bigint | undefined;
   /** Milliseconds after which a conflict copy whose contents nobody has no longer counts as pending. Default: a minute. */
   readonly missingAfter?: number;
   readonly debounce?: DebounceTimes;

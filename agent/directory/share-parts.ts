@@ -7,6 +7,7 @@ import type { ShareRoot } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { Absences } from './absences.ts';
 import { Archive, type ArchiveLimits } from './archive.ts';
+import { ContentCache } from './cache.ts';
 import { DiskChanges } from './changes.ts';
 import { Custody } from './custody.ts';
 import { DiskRoom, NO_ROOM } from './disk-room.ts';
@@ -48,6 +49,7 @@ export interface ShareParts {
   readonly selection: Selection;
   readonly selecting: Selecting;
   readonly count: PendingCount;
+  readonly cache: ContentCache;
 }
 
 export interface SharePartsOptions {
@@ -62,6 +64,8 @@ export interface SharePartsOptions {
   readonly archive: ArchiveLimits | undefined;
   /** See `DiskRoom`. */
   readonly reserve?: bigint | undefined;
+  /** See `ContentCache`. */
+  readonly cache?: bigint | undefined;
   /** See `Absences`. */
   readonly missingAfter?: number | undefined;
   /** Of the detector. */
@@ -70,6 +74,8 @@ export interface SharePartsOptions {
   readonly mayPlace: () => boolean;
   readonly mayFetch: () => boolean;
   readonly received: (bytes: number) => void;
+  /** These contents are here now. */
+  readonly announce: (sha256: string) => void;
   readonly onPlaced: (path: string, sha256: string, size: bigint) => void;
   readonly onConflict: (key: string, uuid: string) => void;
   /** Records have changed. */
@@ -106,8 +112,27 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     onTrouble: (error) => troubles.add(error),
     hold: options.hold,
   });
-  const local = new LocalContents({ root, index, archive, hashing, log, signal, room });
-  const custody = new Custody({ ...options, index, pending, archive, changes, local, room });
+  const cache = new ContentCache({
+    sqlite,
+    club,
+    root,
+    log,
+    limit: options.cache,
+    isElsewhere: (sha256) => pending.isKnown(sha256) && !pending.isWanted(sha256),
+    onKept: options.announce,
+  });
+  const local = new LocalContents({ root, index, archive, cache, hashing, log, signal, room });
+  const custody = new Custody({
+    ...options,
+    index,
+    selection,
+    pending,
+    cache,
+    archive,
+    changes,
+    local,
+    room,
+  });
   const { damages } = custody;
   const holdings = new ShareHoldings({
     sqlite,
@@ -117,6 +142,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     index,
     archive,
     pending,
+    cache,
     damages,
     hashing,
     log,
@@ -195,7 +221,10 @@ export function makeParts(options: SharePartsOptions): ShareParts {
       obstructions.disturb();
       options.onChanges();
     },
-    onObsolete: (sha256) => fetcher.obsolete(sha256),
+    onObsolete: (sha256) => {
+      fetcher.obsolete(sha256);
+      cache.obsolete(sha256);
+    },
     onConflict: options.onConflict,
     onRefused: (key, reason) => troubles.refused(key, reason),
   });
@@ -232,5 +261,6 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     selection,
     selecting,
     count,
+    cache,
   };
 }

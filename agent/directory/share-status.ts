@@ -24,6 +24,8 @@ export interface ShareStatus {
   readonly receiving: number;
   readonly sending: number;
   readonly archivedBytes: bigint;
+  /** Of contents that were asked for and that the folder does not show. */
+  readonly cachedBytes: bigint;
   /** Where the share may only be read: files beside it, and edits whose files the archive keeps. */
   readonly besideFiles: number;
   readonly putRightFiles: number;
@@ -39,7 +41,7 @@ export interface ShareState
 }
 
 export function shareStatus(
-  { index, count, archive, ownChanges }: ShareParts,
+  { index, count, archive, ownChanges, cache }: ShareParts,
   { progress, isReady, ...state }: ShareState,
 ): ShareStatus {
   const { files, bytes } = index.totals();
@@ -54,6 +56,7 @@ export function shareStatus(
     isSynced: progress !== undefined && isReady && !isStopped && toDo === 0,
     isScanning: progress?.isScanning ?? false,
     archivedBytes: archive.bytes,
+    cachedBytes: cache.bytes,
     besideFiles: ownChanges.beside,
     putRightFiles: ownChanges.putRight,
   };

@@ -80,6 +80,7 @@ export class Share {
       mayPlace: () => this.#mayPlace(),
       // What was found at joining may be just what is missing.
       mayFetch: () => this.#mayPlace() && (this.#joining === undefined || this.#joining.isRead),
+      announce: (sha256) => this.#announce(sha256),
       received: (bytes) => this.#received.add(bytes),
       onPlaced: (path, sha256, size) => this.#onPlaced(path, sha256, size),
       onConflict: (path, uuid) => this.#tell({ kind: 'conflict', path, uuid }),
@@ -105,6 +106,7 @@ export class Share {
       await recover({ ...shared, index: this.#parts.index, archive: this.#parts.archive, root: this.#root });
       const { pending, partials } = this.#parts;
       await partials.clean((sha256) => pending.isWanted(sha256), this.#options.clock.now());
+      await this.#parts.cache.clean();
     } catch (thrown) {
       // Without the folder there is nothing to recover: it keeps until it is back.
       if (!errorCode(thrown)?.startsWith('share.')) throw thrown;
@@ -231,6 +233,7 @@ export class Share {
     await this.#parts.reconciler.close();
     await this.#parts.fetcher.close();
     await this.#parts.changes.idle();
+    await this.#parts.cache.idle();
     await this.#parts.archive.prune();
     this.#parts.follower.close();
     this.#root.close();

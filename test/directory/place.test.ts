@@ -62,6 +62,7 @@ class Place {
       onPlaced: (path) => this.placed.push(path),
       onConflict: () => undefined,
       onChanges: () => undefined,
+      announce: () => undefined,
       halt: () => Promise.resolve(),
       proceed: () => undefined,
     });

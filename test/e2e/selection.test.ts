@@ -1,7 +1,7 @@
 /** Keeping a part of a share, as somebody does it on the command line. */
 
 import assert from 'node:assert/strict';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { agentsFor, eventually, joined } from '../support/agents.ts';
@@ -89,6 +89,13 @@ test('a shallow copy lists what it does not have', async (t) => {
   assert.match(await b.run('ls', 'Copy'), /not here +\/song\.mid/);
   await eventually('it is in step', async () => (await b.status()).shares[0]?.synced === true);
   assert.deepEqual(await filesIn(copy), []);
+  await b.run('get', 'Copy', '/song.mid', '-o', b.folder('song.mid'));
+  assert.equal(await readFile(b.folder('song.mid'), 'utf8'), 'song');
+  assert.deepEqual(await filesIn(copy), [], 'it is in the cache only');
+  assert.match(
+    await b.run('status'),
+    /shallow: .*\n {2}1 file \(4 B\) not kept here, 4 B of that in the cache\n/,
+  );
   await b.run('set', 'Copy', '--full');
   await eventually('it is here', async () => (await filesIn(copy)).length === 1);
 });
