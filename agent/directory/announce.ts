@@ -87,7 +87,8 @@ export class Announcer {
   async #answer(): Promise<void> {
     this.#isAnswering = true;
     try {
-      const { bits, k } = (await this.#held()) ?? ASK_FOR_ANYTHING;
+      const held = this.#held();
+      const { bits, k } = held === undefined ? ASK_FOR_ANYTHING : await held;
       if (this.#isClosed) return;
       await this.#send({ json: encode(messages.bloomFilter, { kValue: k }), payload: once(bits) });
     } catch (thrown) {

@@ -94,7 +94,7 @@ test('a shallow copy lists what it does not have', async (t) => {
   assert.deepEqual(await filesIn(copy), [], 'it is in the cache only');
   assert.match(
     await b.run('status'),
-    /shallow: .*\n {2}1 file \(4 B\) not kept here, 4 B of that in the cache\n/,
+    /shallow: .*\n {2}1 file \(4 bytes\) not kept here, 4 bytes of that in the cache\n/,
   );
   await b.run('set', 'Copy', '--full');
   await eventually('it is here', async () => (await filesIn(copy)).length === 1);
