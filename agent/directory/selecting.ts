@@ -47,6 +47,8 @@ const NO_CLOCK: VectorClock = new Map();
 export class Selecting {
   readonly #options: SelectingOptions;
   #problem: Problem | undefined;
+  /** SHA-256 of the ignore file that was known last. */
+  #seen: string | undefined;
   #work: Promise<void> = Promise.resolve();
 
   constructor(options: SelectingOptions) {
@@ -83,6 +85,14 @@ export class Selecting {
       if (this.#options.signal.aborted) return;
       this.#options.log.warn('what is kept of the share could not be changed', { error: asError(thrown) });
     });
+  }
+
+  /** Something was placed or taken away: the ignore file may be another one. */
+  check(): void {
+    const sha256 = this.#options.index.byPath(IGNORE_FILE)?.sha256;
+    if (sha256 === this.#seen) return;
+    this.#seen = sha256;
+    void this.reread();
   }
 
   /** Never rejects. */

@@ -45,7 +45,7 @@ export type Standing = 'wanted' | 'ignored' | 'outside';
 
 const MAX_SUBTREES = 64;
 /** Folders whose standing is remembered. */
-const MAX_REMEMBERED = 10_000;
+const MAX_REMEMBERED = 2_000;
 
 const parts = {
   direction: choice('both', 'send', 'receive'),

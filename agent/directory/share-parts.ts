@@ -195,7 +195,10 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     mayPlace: options.mayPlace,
     mayFetch: options.mayFetch,
     onTrouble: (error: Error) => troubles.add(error),
-    onPlaced: () => troubles.clear(),
+    onPlaced: () => {
+      troubles.clear();
+      selecting.check();
+    },
   };
   const { received } = options;
   const reconciler = new Reconciler(running);

@@ -354,6 +354,7 @@ export class Share {
       onEnd: () => {
         this.#joining = undefined;
         this.#detector?.endJoining();
+        void this.#parts.selecting.reread();
       },
     });
   }

@@ -260,6 +260,29 @@ describe('ignore patterns', () => {
       assert.deepEqual(files(a), ['/.skylarkignore', '/f', '/x.log', '/y.log']);
     }));
 
+  it('of an ignore file that is removed elsewhere, or was only found at joining, are over', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      put(a, '.skylarkignore', '*.log');
+      await noted(a);
+      mkdirSync(join(club.top, 'b'));
+      writeFileSync(join(club.top, 'b', 'found.txt'), 'found');
+      const b = await club.member('b', { isJoining: true, share: { joiningQuiet: 200 } });
+      connect(a, b);
+      await eventually('it is in force', () => b.share.selection.ignoreFile === '*.log');
+      rmSync(a.at('.skylarkignore'));
+      await noted(a);
+      await eventually('it is over', () => b.share.selection.ignoreFile === '');
+      mkdirSync(join(club.top, 'c'));
+      writeFileSync(join(club.top, 'c', '.skylarkignore'), '*');
+      const c = await club.member('c', { isJoining: true, share: { joiningQuiet: 200 } });
+      assert.equal(c.share.selection.ignoreFile, '*');
+      connect(a, c);
+      await eventually('joining is over', () => !c.share.status().isJoining);
+      await eventually('what was found is over', () => c.share.selection.ignoreFile === '');
+      assert.deepEqual(files(c), []);
+    }));
+
   it('of a damaged ignore file leave those before it in force, and that is told', () =>
     withClub(async (club) => {
       const a = await club.member('a');
