@@ -84,11 +84,12 @@ function describe({ files, totalFiles, bytes, totalBytes, damaged }: Item): stri
 }
 
 function summary(result: StreamAnswers['verify']): string {
-  const { files, bytes, damaged, repaired, changed, unreadable, missing } = result;
+  const { files, bytes, damaged, repaired, changed, unreadable, missing, unread } = result;
   const parts = [`${counted(files, 'file')} read, ${readableBytes(bytes)}`];
   parts.push(damaged === 0 ? 'none damaged' : `${damaged} damaged, ${repaired} repaired`);
   if (unreadable > 0) parts.push(`${unreadable} could not be read`);
   if (changed > 0) parts.push(`${changed} changed meanwhile`);
+  if (unread > 0) parts.push(`${unread} still to be read for the first time`);
   if (missing > 0) parts.push(`${missing} not here yet`);
   return parts.join('; ');
 }

@@ -124,6 +124,8 @@ export const VERIFY = stream(
     ...verifyCounts,
     /** Files of the share that the folder does not have yet. */
     missing: field('missing', count),
+    /** Files that are still to be read for the first time. */
+    unread: field('unread', count),
   },
 );
 

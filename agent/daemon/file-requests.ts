@@ -77,8 +77,8 @@ async function* verify(
       exitCode: EXIT.tryAgain,
     });
   }
-  const { missing, ...counts } = yield* translated(share.custody.verifier.verify(signal), verifyItem);
-  return { ...verifyCounts(counts), missing };
+  const { missing, unread, ...counts } = yield* translated(share.custody.verifier.verify(signal), verifyItem);
+  return { ...verifyCounts(counts), missing, unread };
 }
 
 async function* readFile(

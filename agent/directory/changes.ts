@@ -49,6 +49,14 @@ const GATHER_MS = 10;
 /** Milliseconds between two tries to write down what was done. */
 const FINISH_MS = 1_000;
 
+/** What keeps the database from taking something for a while. */
+const PASSING: ReadonlySet<string | undefined> = new Set([
+  'sqlite.disk_full',
+  'sqlite.io',
+  'sqlite.busy',
+  'sqlite.no_access',
+]);
+
 export const INTENT_MIGRATIONS = [
   `
   CREATE TABLE directory_intent(
@@ -186,6 +194,8 @@ export class DiskChanges {
       } catch (thrown) {
         if (signal.aborted || !errorCode(thrown)?.startsWith('sqlite.')) throw thrown;
         onTrouble(asError(thrown));
+        // A broken disk, and what no disk can be blamed for, does not pass: the others must not suffer for one of them.
+        if (!PASSING.has(errorCode(thrown))) return this.#finishEach(group, id);
       }
       await new Promise<void>((resolve) => {
         const timer = clock.after(FINISH_MS, () => {
@@ -201,13 +211,27 @@ export class DiskChanges {
     }
   }
 
-  #finish(group: readonly Job[], id: bigint): void {
-    const { sqlite, archive } = this.#options;
-    sqlite.transaction(() => {
-      for (const { change, failure, archived } of group) {
-        if (failure === undefined) change.finish();
-        else if (archived !== undefined) archive.forget(archived);
+  /** Those that can't be noted fail; what they did to the disk is found again as a change. */
+  #finishEach(group: readonly Job[], id: bigint): void {
+    for (const job of group) {
+      try {
+        this.#options.sqlite.transaction(() => this.#finishOne(job));
+      } catch (thrown) {
+        job.failure ??= asError(thrown);
       }
+    }
+    this.#finish([], id);
+  }
+
+  #finishOne({ change, failure, archived }: Job): void {
+    if (failure === undefined) change.finish();
+    else if (archived !== undefined) this.#options.archive.forget(archived);
+  }
+
+  #finish(group: readonly Job[], id: bigint): void {
+    const { sqlite } = this.#options;
+    sqlite.transaction(() => {
+      for (const job of group) this.#finishOne(job);
       sqlite.prepare('DELETE FROM directory_intent WHERE id = ?').run(id);
     });
   }

@@ -104,7 +104,7 @@ class FolderDetector implements Detector {
     const problems = this.#problems;
     const { signal } = this.#controller;
     const recorder: Recorder = { index, records, onDeviation };
-    this.#writes = new RefusedWrites({ problems, clock, log });
+    this.#writes = new RefusedWrites({ problems, clock, log, onFree: () => this.#examination.pump() });
     const selection = this.#selection;
     const shared = { root, index, selection, clock, log, problems, signal, writes: this.#writes };
     this.#holds = new PathHolds((path) => this.#examination.hurry(path));

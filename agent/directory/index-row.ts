@@ -70,6 +70,8 @@ export interface LocalIndex {
 
   /** Compares what is directly in the directory, by the names in the share, with its rows. */
   compare(directory: string, entries: ReadonlyMap<string, FileFacts>): Comparison;
+  /** Directories with `found` set that belong to no record and have nothing in them any more; a few at a time. */
+  emptyFound(): string[];
   /** How many rows stand directly in the directory. */
   countChildren(directory: string): number;
   setMark(path: string, mark: Mark): void;

@@ -237,6 +237,19 @@ class SqliteIndex implements LocalIndex {
     return { known: entries.size - unknown, differing };
   }
 
+  emptyFound(): string[] {
+    return this.#sqlite
+      .prepare<{ path: string }>(
+        `SELECT f.parent || iif(f.parent = '/', '', '/') || f.name AS path FROM directory_file AS f
+         WHERE share = ? AND found <> 0 AND directory = 1 AND uuid IS NULL AND name <> '' AND NOT EXISTS (
+           SELECT 1 FROM directory_file AS c WHERE c.share = f.share AND c.name <> ''
+             AND c.parent = f.parent || iif(f.parent = '/', '', '/') || f.name)
+         LIMIT ${MAX_MARKED}`,
+      )
+      .all(this.#share)
+      .map(({ path }) => path);
+  }
+
   countChildren(directory: string): number {
     const row = this.#sqlite
       .prepare<{ count: bigint }>(

@@ -1,7 +1,7 @@
 /** What is to be done so that the folder shows a record, as far as this device wants to show it. Pure. */
 
 import type { IndexRow } from './local-index.ts';
-import type { NewPending } from './pending.ts';
+import type { NewPending, PendingKind } from './pending.ts';
 import { type Desired, depthOf, desiredOf, type FileRecord, missingFor } from './projection.ts';
 import { IGNORE_FILE, type Selection } from './selection.ts';
 
@@ -35,6 +35,11 @@ export function neededFor(
 
 export function isUnwanted(needed: NewPending): boolean {
   return needed.kind === 'unwanted' || needed.kind === 'unwanted_folder';
+}
+
+/** There is nothing to be done for a record that is noted so. */
+export function isEnded(kind: PendingKind): boolean {
+  return kind === 'refused' || kind === 'unwanted' || kind === 'unwanted_folder';
 }
 
 function unwanted({ uuid }: FileRecord, desired: Desired, row: IndexRow | undefined): NewPending {

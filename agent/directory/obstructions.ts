@@ -25,6 +25,8 @@ export interface ObstructionsOptions {
 
 /** Milliseconds without a change of any record: it may be half of something that is still on its way. */
 const QUIET_MS = 1_500;
+/** But a share in which something changes all the time can't put it off any longer than this. */
+const LONGEST_WAIT_MS = 60_000;
 /** Names that are dealt with at a time; others are met again. */
 const MAX_PATHS = 256;
 
@@ -32,6 +34,8 @@ export class Obstructions {
   readonly #options: ObstructionsOptions;
   readonly #paths = new Set<string>();
   #changedAt: number;
+  /** When the first of the names was noted. */
+  #notedAt = 0;
   #timer: Timer | undefined;
   #isClosed = false;
 
@@ -43,6 +47,7 @@ export class Obstructions {
   /** A file's record stands at a path where a folder is needed. */
   note(path: string): void {
     if (!this.#options.records.writable || this.#isClosed || this.#paths.size >= MAX_PATHS) return;
+    if (this.#paths.size === 0) this.#notedAt = this.#options.clock.monotonic();
     this.#paths.add(path);
     this.#wait(QUIET_MS);
   }
@@ -66,8 +71,9 @@ export class Obstructions {
 
   #resolve(): void {
     const { clock, log } = this.#options;
-    const quiet = clock.monotonic() - this.#changedAt;
-    if (quiet < QUIET_MS) {
+    const now = clock.monotonic();
+    const quiet = now - this.#changedAt;
+    if (quiet < QUIET_MS && now - this.#notedAt < LONGEST_WAIT_MS) {
       this.#wait(QUIET_MS - quiet);
       return;
     }

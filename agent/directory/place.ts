@@ -12,8 +12,8 @@ import { moveFile, withAttributes } from './attributes.ts';
 import { type DirectoryEntry, type FileEntry, ROOT_KEY } from './entry.ts';
 import { type IntendedRow, indexRow, intendedRow, localPathOf, pathsOf } from './intents.ts';
 import type { IndexRow } from './local-index.ts';
-import { isUnwanted, neededFor } from './needed.ts';
-import type { PendingKind, PendingStore } from './pending.ts';
+import { isEnded, isUnwanted, neededFor } from './needed.ts';
+import type { PendingStore } from './pending.ts';
 import { desiredOf, directoryMode, type FileRecord, fileMode, sameClock } from './projection.ts';
 import { putRight } from './put-right.ts';
 import type { Selection } from './selection.ts';
@@ -37,9 +37,6 @@ export interface PlacerOptions extends Omit<SurroundingsOptions, 'place' | 'sett
 
 /** Milliseconds that one record waits for another that is being placed: two could wait for each other. */
 const PATIENCE_MS = 250;
-
-/** There is nothing to be done. */
-const ENDED: ReadonlySet<PendingKind> = new Set(['refused', 'unwanted', 'unwanted_folder']);
 
 /** Errors that mean: the disk is not as the index says. */
 const DISK_DIFFERS: ReadonlySet<string | undefined> = new Set([
@@ -127,6 +124,11 @@ export class Placer {
     );
   }
 
+  /** Removes folders that have become empty and belong to no record. @throws SkylarkError (environment), as `apply`. */
+  tidy(): Promise<void> {
+    return this.#surroundings.tidy();
+  }
+
   async #enter(uuid: string, supply: Supply | undefined, chain: Chain): Promise<Outcome> {
     for (let other = this.#busy.get(uuid); other !== undefined; other = this.#busy.get(uuid)) {
       const isOver = await this.#within(PATIENCE_MS, other);
@@ -160,9 +162,10 @@ export class Placer {
       const code = errorCode(thrown);
       if (!DISK_DIFFERS.has(code)) throw thrown;
       const { records, index, log, nudge } = this.#options;
-      const paths = [records.getByUuid(uuid)?.key, index.byUuid(uuid)?.path];
-      log.debug('something on the disk is not as expected', { paths: paths.filter(isText), code });
-      for (const path of new Set(paths)) if (isText(path)) nudge(path);
+      const known = [records.getByUuid(uuid)?.key, index.byUuid(uuid)?.path];
+      const paths = known.filter((path) => path !== undefined);
+      log.debug('something on the disk is not as expected', { paths, code });
+      for (const path of new Set(paths)) nudge(path);
       return 'blocked';
     }
   }
@@ -386,15 +389,11 @@ export class Placer {
   #outcome(uuid: string, isShown: boolean): Outcome {
     if (isShown) return 'done';
     const left = this.#options.pending.get(uuid)?.kind;
-    if (left === undefined || ENDED.has(left)) return 'done';
+    if (left === undefined || isEnded(left)) return 'done';
     return left === 'content' ? 'content' : 'blocked';
   }
 }
 
 function isFileOf(row: IndexRow | undefined, entry: FileEntry): row is IndexRow & { readonly kind: 'file' } {
   return row?.kind === 'file' && row.sha256 === entry.sha256;
-}
-
-function isText(value: string | undefined): value is string {
-  return value !== undefined;
 }

@@ -18,6 +18,8 @@ export interface ReconcilerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly mayPlace: () => boolean;
+  /** False while folders without a record are still to be looked at (joining). */
+  readonly mayTidy: () => boolean;
   /** The disk refused something. */
   readonly onTrouble: (error: Error) => void;
   readonly onPlaced: () => void;
@@ -105,6 +107,7 @@ export class Reconciler {
         }
       }
     }
+    if (this.#mayRun && this.#options.mayTidy()) await this.#options.placer.tidy();
     if (done > 0) {
       this.#retry.reset();
       this.#options.onPlaced();

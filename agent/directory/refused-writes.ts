@@ -13,6 +13,8 @@ export interface RefusedWritesOptions {
   readonly problems: ProblemList;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Finding more is of use again. */
+  readonly onFree: () => void;
 }
 
 const BACKOFF = { first: 1_000, longest: 60_000 };
@@ -79,5 +81,7 @@ export class RefusedWrites {
     const work = [...this.#work.values()];
     this.#work.clear();
     for (const again of work) again();
+    // What has come up meanwhile was only put aside.
+    this.#options.onFree();
   }
 }

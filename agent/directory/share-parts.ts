@@ -72,6 +72,7 @@ export interface SharePartsOptions {
   readonly hold: (paths: readonly string[]) => () => void;
   readonly nudge: (path: string) => void;
   readonly mayPlace: () => boolean;
+  readonly mayTidy: () => boolean;
   readonly mayFetch: () => boolean;
   readonly received: (bytes: number) => void;
   /** These contents are here now. */
@@ -193,6 +194,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     clock,
     log,
     mayPlace: options.mayPlace,
+    mayTidy: options.mayTidy,
     mayFetch: options.mayFetch,
     onTrouble: (error: Error) => troubles.add(error),
     onPlaced: () => {

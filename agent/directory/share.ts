@@ -78,6 +78,7 @@ export class Share {
       hold: (paths) => this.#detector?.hold(paths) ?? (() => undefined),
       nudge: (path) => this.#detector?.nudge(path),
       mayPlace: () => this.#mayPlace(),
+      mayTidy: () => this.#joining === undefined,
       // What was found at joining may be just what is missing.
       mayFetch: () => this.#mayPlace() && (this.#joining === undefined || this.#joining.isRead),
       announce: (sha256) => this.#announce(sha256),
@@ -104,9 +105,9 @@ export class Share {
       const settle = (uuid: string) => this.#parts.placer.settle(uuid);
       const shared = { sqlite, club, hashing, log, signal, settle };
       await recover({ ...shared, index: this.#parts.index, archive: this.#parts.archive, root: this.#root });
-      const { pending, partials } = this.#parts;
+      const { pending, partials, cache } = this.#parts;
       await partials.clean((sha256) => pending.isWanted(sha256), this.#options.clock.now());
-      await this.#parts.cache.clean();
+      await cache.clean();
     } catch (thrown) {
       // Without the folder there is nothing to recover: it keeps until it is back.
       if (!errorCode(thrown)?.startsWith('share.')) throw thrown;
@@ -232,8 +233,7 @@ export class Share {
     await this.#detector?.close();
     await this.#parts.reconciler.close();
     await this.#parts.fetcher.close();
-    await this.#parts.changes.idle();
-    await this.#parts.cache.idle();
+    await Promise.all([this.#parts.changes.idle(), this.#parts.cache.idle()]);
     await this.#parts.archive.prune();
     this.#parts.follower.close();
     this.#root.close();

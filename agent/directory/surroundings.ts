@@ -53,12 +53,16 @@ export interface SurroundingsOptions {
 const MAX_ALTERNATIVES = 100;
 /** Things in each other's way at one path, before we give up for now. */
 const MAX_ROUNDS = 4;
+/** Folders that are not tried again; more than these are, which costs a write each time. */
+const MAX_STUCK = 1_024;
 /** For folders that no record describes. */
 const PLAIN_DIRECTORY_MODE = 0o755;
 
 export class Surroundings {
   readonly #options: SurroundingsOptions;
   readonly #parents = new Map<string, Promise<void>>();
+  /** Empty by the index, and not on the disk: something that is not known to us lies in them. */
+  readonly #stuck = new Set<string>();
 
   constructor(options: SurroundingsOptions) {
     this.#options = options;
@@ -136,6 +140,16 @@ export class Surroundings {
     const row = index.byPath(folder);
     if (folder === ROOT_KEY || row?.kind !== 'directory' || row.uuid !== undefined || !row.found) return;
     if (index.countChildren(folder) === 0) await this.takeAway(row, 'deleted');
+  }
+
+  /** Removes folders that belong to no record once their owner has taken the last file out of them. */
+  async tidy(): Promise<void> {
+    const { index } = this.#options;
+    for (const path of index.emptyFound()) {
+      if (this.#stuck.has(path)) continue;
+      await this.leave(path);
+      if (index.byPath(path) !== undefined && this.#stuck.size < MAX_STUCK) this.#stuck.add(path);
+    }
   }
 
   /**

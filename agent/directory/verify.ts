@@ -63,6 +63,8 @@ export interface VerifyCounts {
 export interface VerifyResult extends VerifyCounts {
   /** Files of the share that the folder does not have yet. */
   readonly missing: number;
+  /** Files that are still to be read for the first time: nothing is known yet that they could be compared with. */
+  readonly unread: number;
 }
 
 export type VerifyStep =
@@ -153,7 +155,7 @@ export class Verifier {
       worked = 0;
     }
     const { files: missing } = pending.totals();
-    return { ...run.counts, missing };
+    return { ...run.counts, missing, unread: index.countMarked('examine').files };
   }
 
   /** Waits, and tells that we still are at it. */

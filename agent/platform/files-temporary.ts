@@ -97,11 +97,19 @@ export async function openTemporary(
   const shown = `${TEMPORARY_FOLDER}/${name}`;
   const folder = await temporaryFolder(directories);
   try {
+    const target = folder.prefix + name;
     const flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | (options.resume ? 0 : O_EXCL);
-    const fd = fs.openSync(folder.prefix + name, flags, 0o600);
-    const facts = options.resume ? await fstat(fd) : undefined;
+    let fd = fs.openSync(target, flags, 0o600);
+    let facts = options.resume ? await fstat(fd) : undefined;
+    if (facts?.kind === 'file' && facts.links > 1) {
+      // It has taken its place, and we were interrupted before its first name went. What is written now is another file.
+      await close(fd);
+      fs.unlinkSync(target);
+      fd = fs.openSync(target, flags | O_EXCL, 0o600);
+      facts = undefined;
+    }
     // Whoever could plant something here owns the share anyway; still, nothing but our own file is written to.
-    if (facts !== undefined && (facts.kind !== 'file' || facts.links !== 1)) {
+    if (facts !== undefined && facts.kind !== 'file') {
       await close(fd);
       throw environmentError('files.not_a_file', `${JSON.stringify(shown)} is no temporary file of ours`);
     }

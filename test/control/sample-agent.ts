@@ -161,7 +161,7 @@ export function sampleAgent(): SampleAgent {
           if (files === 1) await verifying.promise;
           signal.throwIfAborted();
         }
-        return { files: 2, ...counts, missing: 0 };
+        return { files: 2, ...counts, missing: 0, unread: 0 };
       } finally {
         begun.push('verify ended');
       }

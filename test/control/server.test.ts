@@ -164,7 +164,7 @@ test('a command that takes long tells how far it is before its answer, and what 
   };
   assert.deepEqual(plain(await client.next()), { more: { files: 0, ...counts } });
   assert.deepEqual(plain(await client.next()), { more: { files: 1, ...counts } });
-  assert.deepEqual(plain(await client.next()), { files: 2, ...counts, missing: 0 });
+  assert.deepEqual(plain(await client.next()), { files: 2, ...counts, missing: 0, unread: 0 });
   const file = { more: { file: { size: 4, sha256: 'ab', mtime: null, from: 'folder', version: null } } };
   assert.deepEqual(plain(await client.next()), file);
   assert.deepEqual(plain(await client.next()), { more: { data: 'AQL9/w==' } });

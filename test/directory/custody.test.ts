@@ -19,6 +19,7 @@ import {
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { ArchivedFile } from '../../agent/directory/archive.ts';
+import { MARKS } from '../../agent/directory/index-table.ts';
 import type { Contents } from '../../agent/directory/read-contents.ts';
 import type { VerifyResult, VerifyStep } from '../../agent/directory/verify.ts';
 import { openSqlite } from '../../agent/platform/sqlite.ts';
@@ -378,7 +379,23 @@ describe('verifying', () => {
       assert.deepEqual(told(steps), []);
       const { files, totalFiles, bytes, totalBytes, ...others } = result;
       assert.deepEqual([files, totalFiles, bytes], [300, 300, totalBytes]);
-      assert.deepEqual(others, { damaged: 0, repaired: 0, changed: 0, unreadable: 0, missing: 0 });
+      assert.deepEqual(others, { damaged: 0, repaired: 0, changed: 0, unreadable: 0, missing: 0, unread: 0 });
+    }));
+
+  it('says what it could not compare with anything yet', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      writeFileSync(a.at('new'), 'new');
+      await settle(a);
+      a.share.pause();
+      // As a scan leaves what is new.
+      a.sqlite
+        .prepare(
+          "UPDATE directory_file SET sha256 = NULL, uuid = NULL, clock = NULL, mark = ? WHERE name = 'new'",
+        )
+        .run(MARKS.indexOf('examine'));
+      const { result } = await verify(a);
+      assert.deepEqual([result.files, result.unread], [0, 1]);
     }));
 
   it('repairs from a member, keeps what was found, and changes no version', () =>

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
+import { environmentError } from '../../agent/base/errors.ts';
 import { connect, eventually, type Member, withClub } from './members.ts';
 
 /** From here on the database can't grow. */
@@ -53,6 +54,26 @@ describe('when the database is full', () => {
       await eventually('it is told, or fitted', () => isFull(a) || liveFiles(a) === 0);
       makeRoom(a);
       await eventually('all is deleted', () => liveFiles(a) === 0);
+    }));
+
+  it('what its owner does while only a deletion is refused is noted with it', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      await writeFile(a.at('deleted'), 'soon');
+      await eventually('it is noted', () => a.database.get('/deleted') !== undefined);
+      await a.share.settled();
+      // The writing of deletions alone fails, as when just that transaction needs another page.
+      const { remove } = a.database;
+      let isFullNow = true;
+      a.database.remove = (...given) => {
+        if (isFullNow) throw environmentError('sqlite.disk_full', 'full', { remedy: 'make room' });
+        return remove.apply(a.database, given);
+      };
+      await rm(a.at('deleted'));
+      await eventually('it is told', () => isFull(a));
+      await writeFile(a.at('new'), 'meanwhile');
+      isFullNow = false;
+      await eventually('both are noted', () => !a.database.get('/deleted') && !!a.database.get('/new'));
     }));
 
   it('a scan that could not be noted is repeated', () =>

@@ -57,6 +57,7 @@ class Place {
       hold: () => () => undefined,
       nudge: (path) => this.nudged.push(path),
       mayPlace: () => true,
+      mayTidy: () => true,
       mayFetch: () => true,
       received: () => undefined,
       onPlaced: (path) => this.placed.push(path),

@@ -5,62 +5,25 @@
  */
 
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type Connection, connect, eventually, type Member, withClub } from '../directory/members.ts';
 import { sameTree, treeOf } from '../support/folder-tree.ts';
+import { Owners, randomOf } from '../support/owners.ts';
 
 const STEPS = 40;
 const PATHS = ['a', 'b.mid', 'd/a', 'd/b', 'd/e/c', 'x/y', 'x'];
 
-/** Mulberry32: small, and the same everywhere. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** All contents below a folder. */
-function contentsOf(folder: string): string[] {
-  if (!fs.existsSync(folder)) return [];
-  return fs
-    .readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.name.endsWith('.!clearsky') && entry.name !== 'share')
-    .map((entry) => fs.readFileSync(join(entry.parentPath, entry.name), 'utf8'));
-}
-
-class Owners {
+/** What connects the members, and what happens to it and to them. */
+class Accidents {
   readonly #members: readonly Member[];
-  readonly #random: () => number;
+  readonly #owners: Owners<Member>;
   readonly #connections = new Map<string, Connection>();
-  readonly written = new Set<string>();
-  /** What somebody saw and replaced or deleted. */
-  readonly dismissed = new Set<string>();
-  readonly story: string[] = [];
-  #count = 0;
 
-  constructor(members: readonly Member[], random: () => number) {
+  constructor(members: readonly Member[], owners: Owners<Member>) {
     this.#members = members;
-    this.#random = random;
-  }
-
-  async step(): Promise<void> {
-    const member = this.#pick(this.#members);
-    const path = this.#pick(PATHS);
-    const chance = this.#random();
-    if (chance < 0.4) this.#write(member, path);
-    else if (chance < 0.55) this.#remove(member, path);
-    else if (chance < 0.7) this.#rename(member, path, this.#pick(PATHS));
-    else if (chance < 0.75) this.#folder(member, path);
-    else if (chance < 0.93) await this.#toggle(member, this.#pick(this.#members));
-    else await this.#restart(member);
-    if (this.#random() < 0.5) await wait(this.#random() * 150);
+    this.#owners = owners;
   }
 
   async connectAll(): Promise<void> {
@@ -71,75 +34,19 @@ class Owners {
     connect(b, c);
   }
 
-  #pick<T>(items: readonly T[]): T {
-    const item = items[Math.floor(this.#random() * items.length)];
-    assert.ok(item !== undefined);
-    return item;
-  }
-
-  #tell(member: Member, what: string): void {
-    this.story.push(`${member.name}: ${what}`);
-  }
-
-  #see(path: string): void {
-    if (!fs.existsSync(path)) return;
-    if (fs.statSync(path).isDirectory()) for (const text of contentsOf(path)) this.dismissed.add(text);
-    else this.dismissed.add(fs.readFileSync(path, 'utf8'));
-  }
-
-  #try(member: Member, what: string, work: () => void): void {
-    try {
-      work();
-      this.#tell(member, what);
-    } catch (thrown) {
-      // A file where a folder should be, or nothing to rename: owners make mistakes.
-      if (!/^E/.test((thrown as NodeJS.ErrnoException).code ?? '')) throw thrown;
-    }
-  }
-
-  #write(member: Member, path: string): void {
-    const text = `${this.#count++} by ${member.name}`;
-    this.#try(member, `write ${path} ${text}`, () => {
-      fs.mkdirSync(dirname(member.at(path)), { recursive: true });
-      // As careful programs do: what is replaced is seen exactly as it is.
-      fs.writeFileSync(join(member.folder, '..', 'draft'), text);
-      this.#see(member.at(path));
-      fs.renameSync(join(member.folder, '..', 'draft'), member.at(path));
-      this.written.add(text);
-      this.dismissed.delete(text);
-    });
-  }
-
-  #remove(member: Member, path: string): void {
-    this.#try(member, `remove ${path}`, () => {
-      this.#see(member.at(path));
-      fs.rmSync(member.at(path), { recursive: true });
-    });
-  }
-
-  #rename(member: Member, from: string, to: string): void {
-    this.#try(member, `rename ${from} to ${to}`, () => {
-      fs.mkdirSync(dirname(member.at(to)), { recursive: true });
-      if (from !== to) this.#see(member.at(to));
-      fs.renameSync(member.at(from), member.at(to));
-    });
-  }
-
-  #folder(member: Member, path: string): void {
-    this.#try(member, `folder ${path}`, () => fs.mkdirSync(member.at(path), { recursive: true }));
-  }
-
-  async #toggle(a: Member, b: Member): Promise<void> {
+  async toggle(): Promise<void> {
+    const [a, b] = [this.#owners.pick(this.#members), this.#owners.pick(this.#members)];
     if (a === b) return;
     const key = [a.name, b.name].sort().join();
     const known = this.#connections.get(key);
     this.#connections.delete(key);
     if (known === undefined) this.#connections.set(key, connect(a, b));
     else await known.cut();
-    this.#tell(a, `${known === undefined ? 'meets' : 'leaves'} ${b.name}`);
+    this.#owners.tell(a, `${known === undefined ? 'meets' : 'leaves'} ${b.name}`);
   }
 
-  async #restart(member: Member): Promise<void> {
+  async restart(): Promise<void> {
+    const member = this.#owners.pick(this.#members);
     for (const [key, connection] of this.#connections) {
       if (!key.includes(member.name)) continue;
       await connection.cut();
@@ -147,7 +54,7 @@ class Owners {
     }
     await member.close();
     await member.open();
-    this.#tell(member, 'restarts');
+    this.#owners.tell(member, 'restarts');
   }
 }
 
@@ -187,11 +94,19 @@ async function play(seed: number): Promise<void> {
     const options = { share: { debounce: { quiet: 10 } } };
     const members: Member[] = [];
     for (const name of ['a', 'b', 'c']) members.push(await club.member(name, options));
-    const owners = new Owners(members, randomOf(seed));
+    const random = randomOf(seed);
+    const owners = new Owners(members, PATHS, random);
+    const accidents = new Accidents(members, owners);
     try {
-      for (let i = 0; i < STEPS; i++) await owners.step();
+      for (let i = 0; i < STEPS; i++) {
+        const chance = random();
+        if (chance < 0.75) owners.act();
+        else if (chance < 0.93) await accidents.toggle();
+        else await accidents.restart();
+        if (random() < 0.5) await wait(random() * 150);
+      }
       for (const member of members) await member.share.rescan();
-      await owners.connectAll();
+      await accidents.connectAll();
       const [a, b, c] = members;
       assert.ok(a && b && c);
       await eventually(
@@ -202,9 +117,7 @@ async function play(seed: number): Promise<void> {
           (await sameTree(b.folder, c.folder)),
         30_000,
       );
-      const kept = new Set(members.flatMap(({ folder }) => contentsOf(folder)));
-      for (const text of owners.written)
-        assert.ok(kept.has(text) || owners.dismissed.has(text), `"${text}" is lost`);
+      owners.assertKept();
     } catch (thrown) {
       const trees = await Promise.all(members.map(async ({ folder }) => (await treeOf(folder)).join('\n')));
       owners.story.push(

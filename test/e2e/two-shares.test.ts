@@ -352,6 +352,31 @@ describe('conflicting changes', () => {
       void connection;
     }));
 
+  it('between the deletion of a folder and an edit in it keep the folder for as long as there is something in it', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      const b = await club.member('b');
+      const connection = connect(a, b);
+      await mkdir(a.at('d'));
+      await writeFile(a.at('d/file'), 'original');
+      await same(a, b, 'the original');
+      await settled(a, b);
+      await connection.cut();
+      await rm(b.at('d'), { recursive: true });
+      await b.share.rescan();
+      await writeFile(a.at('d/file'), 'edited later');
+      await a.share.rescan();
+      connect(a, b);
+      await eventually('the edit is on both sides', async () => {
+        const texts = await Promise.all([a, b].map((m) => readFile(m.at('d/file'), 'utf8').catch(() => '')));
+        return texts.every((text) => text === 'edited later');
+      });
+      await settled(a, b);
+      await rename(a.at('d/file'), a.at('file'));
+      await eventually('the folder is gone with it', async () => (await treeOf(a.folder)).length === 1);
+      await same(a, b, 'what is left');
+    }));
+
   it('between an edit and a deletion keep the edit', () =>
     withClub(async (club) => {
       const a = await club.member('a');

@@ -40,6 +40,22 @@ test('a file appears whole, with its mode and time, under every kind of name', a
   });
 });
 
+test('killed between taking its place and losing its first name, a temporary file is no obstacle to the next', async () => {
+  await withShare(async ({ root, at }) => {
+    const interrupted = await root.openTemporary('label', {});
+    await interrupted.write(Buffer.from('placed'), 0n);
+    await interrupted.close();
+    fs.linkSync(at('/.clearskies/tmp/label.!clearsky'), at('/placed'));
+    const next = await root.openTemporary('label', { resume: true });
+    assert.equal(next.resumedSize, 0n);
+    await next.write(Buffer.from('X'), 0n);
+    await next.commit('/next', { mode: 0o644, mtimeNs: undefined, expected: 'absent' });
+    assert.equal(fs.readFileSync(at('/placed'), 'utf8'), 'placed');
+    assert.equal(fs.readFileSync(at('/next'), 'utf8'), 'X');
+    assert.deepEqual(await root.listTemporaries(), []);
+  });
+});
+
 test('times before 1970 and far in the future are set as far as the file system goes', async () => {
   await withShare(async ({ root, at }) => {
     fs.writeFileSync(at('/f'), '');
@@ -140,7 +156,9 @@ test('a planted link or hard link under the name of a temporary is not written t
     fs.symlinkSync(victim, at('/.clearskies/tmp/a.!clearsky'));
     fs.linkSync(victim, at('/.clearskies/tmp/b.!clearsky'));
     await assert.rejects(root.openTemporary('a', { resume: true }), withCode('files.symlink'));
-    await assert.rejects(root.openTemporary('b', { resume: true }), withCode('files.not_a_file'));
+    const fresh = await root.openTemporary('b', { resume: true });
+    await fresh.write(Buffer.from('written'), 0n);
+    await fresh.close();
     await assert.rejects(root.openTemporary('../../x', {}), withCode('files.label_malformed'));
     assert.equal(fs.readFileSync(victim, 'utf8'), 'untouched');
   });

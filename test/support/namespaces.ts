@@ -14,6 +14,9 @@ import { findProgram, type PeerNeeds } from './peers.ts';
 /** What a test in namespaces needs. */
 export const NAMESPACES: PeerNeeds = { programs: ['ip'], root: true };
 
+/** And one whose network loses packets, or is slow. */
+export const BAD_NETWORKS: PeerNeeds = { ...NAMESPACES, programs: ['ip', 'nft', 'tc'] };
+
 const PREFIX = 'skylark-test-';
 let opened = 0;
 
@@ -27,6 +30,10 @@ export interface TestNetwork {
   address(host: string, lan: string): string;
   /** Pulls the cable, or plugs it in again. */
   setCable(host: string, lan: string, state: 'up' | 'down'): void;
+  /** Of what arrives at the host, so many per cent are lost, at random. Needs `nft`. */
+  setLoss(host: string, percent: number): void;
+  /** Sends no faster than this from the host into the LAN, kilobits per second. Needs `tc`. */
+  setRate(host: string, lan: string, kilobits: number): void;
   /** The program and its arguments so that it runs on the host. */
   command(host: string, program: string, args: readonly string[]): [string, string[]];
 }
@@ -90,11 +97,26 @@ export function openNetwork(t: TestContext, layout: Layout): TestNetwork {
     setCable(host, lan, state) {
       ip(['-n', namespace(host)], [`link set ${interfaceOf(host, lan)} ${state}`]);
     },
+    setLoss(host, percent) {
+      const rule = `iifname != "lo" numgen random mod 100 < ${percent} drop`;
+      const chain = `chain in {\n type filter hook input priority 0\n ${rule}\n}`;
+      const rules = `table inet loss\nflush table inet loss\ntable inet loss {\n ${chain}\n}\n`;
+      runIn(namespace(host), 'nft', ['-f', '-'], rules);
+    },
+    setRate(host, lan, kilobits) {
+      const shape = ['tbf', 'rate', `${kilobits}kbit`, 'burst', '16kb', 'latency', '200ms'];
+      runIn(namespace(host), 'tc', ['qdisc', 'replace', 'dev', interfaceOf(host, lan), 'root', ...shape]);
+    },
     command: (host, program, args) => [
       findProgram('ip') ?? 'ip',
       ['netns', 'exec', namespace(host), program, ...args],
     ],
   };
+}
+
+function runIn(namespace: string, program: string, args: readonly string[], input = ''): void {
+  const command = ['netns', 'exec', namespace, findProgram(program) ?? program, ...args];
+  execFileSync(findProgram('ip') ?? 'ip', command, { input, stdio: ['pipe', 'ignore', 'pipe'] });
 }
 
 function ip(options: readonly string[], commands: readonly string[]): void {
