@@ -48,6 +48,9 @@ const CLOSING_MS = 2_000;
 /** Largest payload of a message that nobody here understands; it is skipped, not kept. */
 const MAX_UNKNOWN_PAYLOAD = 67_108_864n;
 
+/** What a peer that was killed, or a cable that was pulled, leaves behind: no rule was broken on purpose. */
+const BROKEN_OFF: ReadonlySet<string> = new Set(['channel.truncated', 'wire.truncated']);
+
 /** Most payload bytes for each type of message, with these extensions. */
 export function payloadLimits(extensions: () => readonly Extension[]): (type: string) => bigint {
   return (type) => {
@@ -243,6 +246,8 @@ class LiveSession implements Session {
     if (reason === undefined) this.log.info('disconnected');
     else if (!(reason instanceof SkylarkError) || reason.fault === 'internal') {
       this.log.error('disconnected by an error of our own', { error: reason });
+    } else if (BROKEN_OFF.has(reason.code)) {
+      this.log.info('disconnected: the connection broke off', { error: reason });
     } else if (reason.fault === 'peer')
       this.log.warn('disconnected: the peer broke the protocol', { error: reason });
     else this.log.info('disconnected', { error: reason });

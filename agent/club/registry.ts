@@ -264,11 +264,11 @@ class StoredRegistry implements Registry {
     let isTaken = false;
     await changeClub(state, id, (stored) => {
       const ran = clock.monotonic() - (this.#minted.get(id) ?? this.#opened);
-      const minted = mintAgain(stored.minted, clock.now(), ran);
-      if (minted === undefined) return stored;
+      const { isDue, history } = mintAgain(stored.minted, clock.now(), ran);
+      if (!isDue) return history === stored.minted ? stored : { ...stored, minted: history };
       this.#minted.set(id, clock.monotonic());
       isTaken = true;
-      return { ...stored, peer: randomId(), minted };
+      return { ...stored, peer: randomId(), minted: history };
     });
     if (!isTaken) return false;
     this.#options.log.warn('a copy of this device is about: it goes by a new peer ID from now on', {

@@ -101,11 +101,34 @@ function readSetting(source: string, name: string, typed: string, values: Map<st
   if (option === undefined) throw unknownOption(source, name);
   // Of several --set, the one that is wrong.
   const place = source === '--set' ? `--set ${name}` : source;
+  if (option.isPlainText && isOnlyQuoted(option, typed))
+    throw problem(
+      'config.wrong_value',
+      source,
+      `${name}: it is in quotes`,
+      'leave the quotes out: here the value is taken as it is',
+    );
   const value = option.isPlainText ? typed : readTomlValue(place, typed, option.type);
   values.set(
     name,
     decode(option, name, value, () => source),
   );
+}
+
+/** Whether the text does not fit, but would without quotes around it, as in a file. */
+function isOnlyQuoted(option: Option<unknown>, typed: string): boolean {
+  const bare = /^(["'])(.*)\1$/.exec(typed)?.[2];
+  return bare !== undefined && !isFit(option, typed) && isFit(option, bare);
+}
+
+function isFit(option: Option<unknown>, value: Plain): boolean {
+  try {
+    option.decode(value);
+    return true;
+  } catch (thrown) {
+    if (!(thrown instanceof Unfit)) throw thrown;
+    return false;
+  }
 }
 
 function decode(

@@ -8,8 +8,9 @@
 
 import { fromHex, toHex, utf8 } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
-import { errorCode } from '../base/errors.ts';
+import { environmentError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { randomBytes } from '../crypto/random.ts';
 import { type KnownFile, nameOf, type ShareRoot, STATE_FOLDER } from '../platform/files.ts';
 import type { Sqlite, SqlOutput } from '../platform/sqlite.ts';
 import type { DiskRoom } from './disk-room.ts';
@@ -68,13 +69,21 @@ const MIGRATIONS = [
   CREATE INDEX directory_archive_sha256 ON directory_archive(sha256, club) WHERE sha256 IS NOT NULL;
   CREATE INDEX directory_archive_key ON directory_archive(club, key, id);
   `,
+  // Null for files that were kept before: their names have none.
+  'ALTER TABLE directory_archive ADD COLUMN tag TEXT',
 ];
 
 const FOLDER = `/${STATE_FOLDER}/archive`;
+const BLOCKED = 'files.archive_blocked';
 /** Files in one folder of the archive. */
 const FOLDER_SIZE = 1_024n;
 /** Bytes of the original name that are kept in the archive's own. */
 const NAME_BYTES = 200;
+/**
+ * Of the random part of a name. IDs begin again after a share was left, or its database lost, and what was kept before
+ * stays in the folder: it must neither be in the way nor be taken for ours.
+ */
+const TAG_BYTES = 4;
 const PRUNE_BATCH = 64;
 
 /** A row of the table. */
@@ -87,6 +96,7 @@ export interface Stored extends Readonly<Record<string, SqlOutput>> {
   readonly mode: bigint;
   readonly at: bigint;
   readonly reason: string;
+  readonly tag: string | null;
 }
 
 export interface ArchiveOptions {
@@ -138,10 +148,11 @@ export class Archive {
   /** Writes the row; to be called in the transaction that also notes the intent. The file is to follow. */
   reserve(file: ToArchive): ArchivedFile {
     const at = this.#clock.now();
+    const tag = toHex(randomBytes(TAG_BYTES));
     const { id } = this.#sqlite
       .prepare<{ id: bigint }>(
-        `INSERT INTO directory_archive(club, key, sha256, size, mtime, mode, at, reason)
-         VALUES(?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+        `INSERT INTO directory_archive(club, key, sha256, size, mtime, mode, at, reason, tag)
+         VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
       )
       .get(
         this.#club,
@@ -152,9 +163,10 @@ export class Archive {
         file.mode,
         at,
         file.reason,
+        tag,
       ) ?? { id: 0n };
     this.#count(1n, file.size);
-    return { ...file, id, at, path: pathOf(id, file.key) };
+    return { ...file, id, at, path: pathOf(id, tag, file.key) };
   }
 
   /** Removes a row whose file did not come, or is gone. */
@@ -174,7 +186,7 @@ export class Archive {
     });
   }
 
-  /** Moves the file at `path` into its reserved place. @throws `files.changed`, `files.absent`, other `files.*`. */
+  /** Moves the file at `path` into its reserved place. @throws `files.changed`, `files.absent`, `files.archive_blocked`, other `files.*`. */
   async move(path: string, file: ArchivedFile, expected: KnownFile): Promise<void> {
     await this.#inFolder(file.path, () => this.#root.move(path, file.path, expected));
   }
@@ -182,7 +194,7 @@ export class Archive {
   /**
    * Keeps the contents of the file at `path`, which stays where it is until something takes its place. Returns the
    * facts of the file at `path`, which a link changes.
-   * @throws `files.changed`, `files.absent`, other `files.*`.
+   * @throws `files.changed`, `files.absent`, `files.archive_blocked`, other `files.*`.
    */
   async keep(path: string, file: ArchivedFile, expected: KnownFile): Promise<KnownFile> {
     try {
@@ -203,12 +215,16 @@ export class Archive {
     await this.#removeFile(file);
   }
 
-  /** Files with these contents, newest first. */
+  /**
+   * Files with these contents that were part of the share, newest first. What was found at joining, or changed where
+   * that is not permitted, never was: no record of another member's may bring it to light.
+   */
   bySha256(sha256: string): ArchivedFile[] {
     if (this.#files === 0n) return [];
     return this.#sqlite
       .prepare<Stored>(
-        'SELECT * FROM directory_archive WHERE sha256 = ? AND club = ? ORDER BY id DESC LIMIT 8',
+        `SELECT * FROM directory_archive WHERE sha256 = ? AND club = ? AND reason IN ('replaced', 'deleted')
+         ORDER BY id DESC LIMIT 8`,
       )
       .all(fromHex(sha256), this.#club)
       .map(fromStored);
@@ -297,23 +313,33 @@ export class Archive {
 
   async #inFolder<T>(path: string, work: () => Promise<T>): Promise<T> {
     const folder = path.slice(0, path.lastIndexOf('/'));
-    if (this.#folders.has(folder)) {
-      try {
-        return await work();
-      } catch (thrown) {
-        // The owner may have emptied the archive by hand.
-        if (errorCode(thrown) !== 'files.absent') throw thrown;
+    try {
+      if (this.#folders.has(folder)) {
+        try {
+          return await work();
+        } catch (thrown) {
+          // The owner may have emptied the archive by hand, or put something into its place.
+          const code = errorCode(thrown);
+          if (code !== 'files.absent' && code !== 'files.symlink') throw thrown;
+        }
       }
+      for (const made of [`/${STATE_FOLDER}`, FOLDER, folder]) await this.#root.makeDirectory(made, 0o700);
+      this.#folders.clear();
+      this.#folders.add(folder);
+      return await work();
+    } catch (cause) {
+      // Only the archive's own side is new. Told apart, since the same about the file itself would be its owner's change.
+      if (errorCode(cause) !== 'files.exists') throw cause;
+      throw environmentError(BLOCKED, `something in ${FOLDER.slice(1)} is in the way of the archive`, {
+        remedy: `move ${FOLDER.slice(1)} of the share's folder elsewhere`,
+        cause,
+      });
     }
-    for (const made of [`/${STATE_FOLDER}`, FOLDER, folder]) await this.#root.makeDirectory(made, 0o700);
-    this.#folders.clear();
-    this.#folders.add(folder);
-    return work();
   }
 }
 
 /** A name by which a person who looks into the hidden folder recognises the file. */
-function pathOf(id: bigint, key: string): string {
+function pathOf(id: bigint, tag: string | null, key: string): string {
   const folder = (id / FOLDER_SIZE).toString(16).padStart(4, '0');
   let name = '';
   let length = 0;
@@ -322,7 +348,8 @@ function pathOf(id: bigint, key: string): string {
     if (length > NAME_BYTES) break;
     name += character;
   }
-  return `${FOLDER}/${folder}/${id.toString(16).padStart(8, '0')}-${name}`;
+  const number = id.toString(16).padStart(8, '0');
+  return `${FOLDER}/${folder}/${tag === null ? number : `${number}-${tag}`}-${name}`;
 }
 
 export function fromStored(row: Stored): ArchivedFile {
@@ -335,6 +362,6 @@ export function fromStored(row: Stored): ArchivedFile {
     at: row.at,
     mode: Number(row.mode),
     reason: row.reason as ArchiveReason,
-    path: pathOf(row.id, row.key),
+    path: pathOf(row.id, row.tag, row.key),
   };
 }

@@ -58,6 +58,8 @@ export class DiskRoom {
   /** Their sum. */
   #promised = 0n;
   readonly #refused = new Map<string, Refused>();
+  /** The least that was refused and is not remembered for itself, bytes. */
+  #leastOther: bigint | undefined;
   #isShort = false;
   #timer: Timer | undefined;
   #copies = 0;
@@ -164,6 +166,7 @@ export class DiskRoom {
       return true;
     }
     if (this.#refused.size < MAX_REFUSED || this.#refused.has(id)) this.#refused.set(id, { size, until });
+    else if (this.#leastOther === undefined || size < this.#leastOther) this.#leastOther = size;
     if (!this.#isShort) this.#options.onShort(this.#error());
     this.#isShort = true;
     this.#wait();
@@ -197,16 +200,26 @@ export class DiskRoom {
       if (isOver) this.#refused.delete(id);
       else if (this.#isRoomFor(size)) isRoom = true;
     }
+    // Whether the others are still wanted is not known: when there is place for them here, they are to ask again.
+    if (this.#leastOther !== undefined)
+      isRoom ||= this.#isRoomFor(this.#leastOther) || this.#refused.size <= MAX_REFUSED / 2;
     this.#checkEnough();
-    if (this.#refused.size === 0) return;
-    // What still does not fit is refused once more.
-    if (isRoom) this.#refused.clear();
-    if (isRoom) this.#options.onRoom();
+    if (!this.#isWaiting) return;
+    if (isRoom) {
+      // What still does not fit is refused once more.
+      this.#refused.clear();
+      this.#leastOther = undefined;
+      this.#options.onRoom();
+    }
     this.#wait();
   }
 
+  get #isWaiting(): boolean {
+    return this.#refused.size > 0 || this.#leastOther !== undefined;
+  }
+
   #checkEnough(): void {
-    if (!this.#isShort || this.#refused.size > 0) return;
+    if (!this.#isShort || this.#isWaiting) return;
     this.#isShort = false;
     this.#options.onEnough();
   }

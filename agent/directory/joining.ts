@@ -25,6 +25,8 @@ export interface JoiningOptions {
   /** A peer is connected, and records have come. */
   readonly isSupplied: () => boolean;
   readonly toArchive: (row: IndexRow) => Promise<void>;
+  /** What is left over can't be archived; it is tried again. */
+  readonly onTrouble: (error: Error) => void;
   readonly onEnd: () => void;
   /** Milliseconds without anything new, after which the first synchronisation is taken to be over. */
   readonly quiet?: number;
@@ -91,7 +93,8 @@ export class Joining {
       log.info('the first synchronisation is complete', { archived: count });
     } catch (thrown) {
       if (this.#isClosed) return;
-      log.warn('files that are not part of the share could not be archived', { error: asError(thrown) });
+      log.debug('files that are not part of the share could not be archived', { error: asError(thrown) });
+      this.#options.onTrouble(asError(thrown));
       this.disturb();
       this.#wait();
     }

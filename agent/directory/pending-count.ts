@@ -33,6 +33,12 @@ export class PendingCount {
     return this.#last.totals;
   }
 
+  /** Whether anything is still to be placed that can come. */
+  get isPending(): boolean {
+    const { files, folders } = this.totals;
+    return files + folders > 0;
+  }
+
   /** As status tells it. */
   get told() {
     const { files, bytes, unwanted, unwantedBytes } = this.totals;

@@ -337,10 +337,7 @@ export class Share {
     this.#joining = new Joining({
       index: this.#parts.index,
       selection: this.#parts.selection,
-      isPending: () => {
-        const { files, folders } = this.#parts.count.totals;
-        return files + folders > 0;
-      },
+      isPending: () => this.#parts.count.isPending,
       clock,
       log,
       isRead: () => this.#mayPlace() && this.#detector?.progress().toExamine.files === 0,
@@ -351,8 +348,10 @@ export class Share {
         if (this.#parts.selecting.adopt(row)) this.#parts.reconciler.wake();
         else await this.#parts.placer.putRight(row, undefined);
       },
+      onTrouble: (error) => this.#parts.troubles.add(error),
       onEnd: () => {
         this.#joining = undefined;
+        this.#parts.troubles.clear();
         this.#detector?.endJoining();
         void this.#parts.selecting.reread();
       },

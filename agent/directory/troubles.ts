@@ -15,6 +15,7 @@ const OF_ONE_FILE: ReadonlySet<string | undefined> = new Set([
   'files.not_permitted',
   'files.cross_device',
   'files.failed',
+  'files.archive_blocked',
   NO_ROOM,
 ]);
 
@@ -64,7 +65,7 @@ export class Troubles {
   clear(): void {
     if (this.#codes.size === 0) return;
     const { pending } = this.#options;
-    const isAllPlaced = !pending.has('content') && !pending.has('here');
+    const isAllPlaced = !pending.has('content') && !pending.has('here') && !pending.has('removal');
     for (const code of this.#codes) {
       if (code === NO_ROOM || (isOfOneFile(code) && !isAllPlaced)) continue;
       this.#list.clear(code);

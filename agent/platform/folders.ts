@@ -15,7 +15,7 @@ import {
 } from 'node:fs/promises';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
-import { asError, EXIT, environmentError, errorCode, userError } from '../base/errors.ts';
+import { asError, EXIT, environmentError, errorCode, SkylarkError, userError } from '../base/errors.ts';
 import type { Environment } from './process.ts';
 
 /**
@@ -167,12 +167,16 @@ async function removeEmptyFolders(folders: readonly string[]): Promise<void> {
 const OTHERS_WRITE = 0o022;
 const OTHERS = 0o077;
 
+/** What a state folder has in it from its first start on, and hardly any other. */
+const STATE_FILES = ['state.json', 'lock'];
+
 /**
  * Makes the folder with the keys, or makes sure that it is nobody else's: what others may read is closed to them, but
- * where others may have put something nothing can be trusted, and its owner has to look.
+ * where others may have put something nothing can be trusted, and its owner has to look. A folder that is open for good
+ * reason, since it is there for something else (a home, `/etc`), stays as it is.
  * @returns its path without symbolic links.
- * @throws SkylarkError as `makeFolder`; (user, exit code 77) `state.folder_foreign`, `state.folder_writable`; (environment, 77)
- *   `state.folder_open`.
+ * @throws SkylarkError as `makeFolder`; (user, exit code 77) `state.folder_foreign`, `state.folder_not_ours`,
+ *   `state.folder_writable`; (environment, 77) `state.folder_open`.
  */
 export async function makeStateFolder(path: string): Promise<string> {
   const folder = await makeFolder(path, 0o700);
@@ -184,23 +188,40 @@ export async function makeStateFolder(path: string): Promise<string> {
       exitCode: EXIT.notPermitted,
     });
   }
-  if ((mode & OTHERS_WRITE) !== 0) {
-    throw userError('state.folder_writable', `other users may write into the state folder ${folder}`, {
-      remedy: `check that nobody put anything there, then run: chmod 700 ${folder}`,
-      exitCode: EXIT.notPermitted,
-    });
-  }
   if ((mode & OTHERS) === 0) return folder;
+  const closing = `chmod 700 ${folder}`;
   try {
+    if (await isForSomethingElse(folder)) {
+      throw userError('state.folder_not_ours', `${folder} is no state folder: there are other things in it`, {
+        remedy: `choose another one with --state, or, if nobody else needs what is in it, run: ${closing}`,
+        exitCode: EXIT.notPermitted,
+      });
+    }
+    if ((mode & OTHERS_WRITE) !== 0) {
+      throw userError('state.folder_writable', `other users may write into the state folder ${folder}`, {
+        remedy: `check that nobody put anything there, then run: ${closing}`,
+        exitCode: EXIT.notPermitted,
+      });
+    }
     await chmod(folder, 0o700);
   } catch (cause) {
+    if (cause instanceof SkylarkError) throw cause;
     throw environmentError('state.folder_open', `the state folder ${folder} can't be closed to other users`, {
-      remedy: `run: chmod 700 ${folder}`,
+      remedy: `run: ${closing}`,
       exitCode: EXIT.notPermitted,
       cause,
     });
   }
   return folder;
+}
+
+async function isForSomethingElse(folder: string): Promise<boolean> {
+  for (const name of STATE_FILES) {
+    // `/var/lock` is a link.
+    const facts = await lstat(join(folder, name)).catch(() => undefined);
+    if (facts?.isFile()) return false;
+  }
+  return (await readdir(folder)).length > 0;
 }
 
 /** What this machine is called. */

@@ -85,6 +85,23 @@ test('a message that breaks the protocol ends the session with one line in the l
   await assert.rejects(session.send({ body: utf8('{}') }), { code: 'database.nonsense' });
 });
 
+test('a connection that breaks off is no fault of the peer in the log', async () => {
+  const ends = [`${say('x.y')}m99{"type":`, '!14{"type":"x.y"}5\nhe', say('database.a')];
+  for (const text of ends) {
+    // What a TLS channel says when the bytes end before its own end does.
+    const truncated = peerError('channel.truncated', 'no close_notify');
+    const { raw, running, entries, clock } = setting([recorder('database', () => Promise.reject(truncated))]);
+    await raw.say(text);
+    await raw.stream.close();
+    assert.equal(((await clock.run(running.ended)) as SkylarkError).fault, 'peer');
+    assert.deepEqual(
+      entries.map(({ level, message }) => [level, message]),
+      [['info', 'disconnected: the connection broke off']],
+      text,
+    );
+  }
+});
+
 test('an error of our own ends the session as an error', async () => {
   const failing = [
     recorder('database', () => Promise.reject(new TypeError('bug'))),

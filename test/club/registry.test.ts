@@ -258,3 +258,32 @@ test('neither keys nor the identity get into the log', async () => {
   assert.ok(!host.logText.includes(club.keys.readOnly.key.reveal()));
   assert.doesNotMatch(host.logText, /PRIVATE/);
 });
+
+test('after a clock that was wrong, or never set, new peer IDs are spaced by the date again', async () => {
+  const DAY = 24 * HOUR;
+  for (const wrong of [4_000_000_000_000_000_000n, 0n]) {
+    const clock = virtualClock();
+    let isWrong = true;
+    const now = () => (isWrong ? wrong : clock.now());
+    const host = new TestDevice({ ...clock, now });
+    let registry = await host.start();
+    const { id } = await registry.create({ name: 'Music', folder: '/music' });
+    for (let i = 0; i < 6; i++) {
+      assert.equal(await registry.mintPeer(id), true);
+      await clock.pass(HOUR * 2 ** i + 1);
+    }
+    // A device that is switched on for an hour each day, and by now knows the date.
+    isWrong = false;
+    let days = 0;
+    for (let isTaken = false; !isTaken && days < 100; days++) {
+      await registry.close();
+      await clock.pass(DAY - HOUR);
+      registry = await host.start();
+      await clock.pass(HOUR);
+      isTaken = await registry.mintPeer(id);
+    }
+    await registry.close();
+    assert.ok(days <= 4, `${days} days`);
+    assert.ok(days >= 2, `${days} days: the pause after six of them is 32 hours`);
+  }
+});

@@ -165,6 +165,25 @@ test('a value that does not fit is an error with file, line and what is expected
   for (const [text, expected] of cases) assert.equal(refusedFile(text), `skylark.toml ${expected}`);
 });
 
+test('quotes around a setting that needs none are named when it does not fit', () => {
+  const remedy = 'leave the quotes out: here the value is taken as it is';
+  assert.equal(
+    refusal({ settings: ['listen="127.0.0.1:49221"'] }),
+    `--set: listen: it is in quotes; ${remedy}`,
+  );
+  assert.equal(
+    refusal({ environment: { SKYLARK_LOG__LEVEL: "'debug'" } }),
+    `SKYLARK_LOG__LEVEL: log.level: it is in quotes; ${remedy}`,
+  );
+  assert.equal(
+    refusal({ settings: ['directory.rescan_period="1h"'] }),
+    `--set: directory.rescan_period: it is in quotes; ${remedy}`,
+  );
+  // Without them it would not fit either: that is what is said.
+  assert.equal(refusal({ settings: ['listen="here"'] }), `--set: listen: ${NO_ENDPOINT}`);
+  assert.equal(loadConfiguration({ settings: ['name="Flügel"'] }).name, '"Flügel"');
+});
+
 test('what is no TOML is an error with file and line', () => {
   assert.match(refusedFile('name = "a"\nlisten = \n'), /^skylark\.toml line 2: /);
   assert.match(refusedFile('name = "a"\nname = "b"\n'), /^skylark\.toml line 2: /);

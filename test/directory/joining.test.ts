@@ -1,7 +1,7 @@
 /** A folder with files in it joins a club, and is interrupted. */
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -99,5 +99,50 @@ describe('joining', () => {
       for (const edit of edits) assert.ok(contentsOf(a).files.includes(edit), `${edit} did not come`);
       await rm(b.at('f0'));
       await eventually('a deletion spreads as ever', () => !existsSync(a.at('f0')));
+    }));
+
+  it('works in a folder with an archive of an earlier membership, which stays', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      writeFileSync(a.at('song'), 'theirs');
+      await a.share.rescan();
+      mkdirSync(join(club.top, 'b'));
+      writeFileSync(join(club.top, 'b', 'song'), 'mine');
+      const b = await club.member('b', QUIET);
+      connect(a, b);
+      await eventually('the first synchronisation is over', () => !b.share.status().isJoining);
+      // The database is lost, or the share was left: its rows are gone, its files are not.
+      await b.close();
+      for (const end of ['', '-wal', '-shm']) rmSync(join(club.top, `b.db${end}`), { force: true });
+      writeFileSync(b.at('song'), 'mine again');
+      writeFileSync(b.at('other'), 'only here');
+      await b.open();
+      connect(a, b);
+      await eventually('the second one is over, too', () => !b.share.status().isJoining);
+      await eventually('all is in step', () => b.share.status().isSynced);
+      const { files, archived } = contentsOf(b);
+      assert.deepEqual(files, ['theirs']);
+      assert.deepEqual(archived.sort(), ['mine', 'mine again', 'only here']);
+    }));
+
+  it('tells what is in the way of the archive, and goes on when that is gone', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      writeFileSync(a.at('theirs'), 'theirs');
+      await a.share.rescan();
+      mkdirSync(join(club.top, 'b', '.clearskies'), { recursive: true });
+      writeFileSync(join(club.top, 'b', 'mine'), 'mine');
+      writeFileSync(join(club.top, 'b', '.clearskies/archive'), '');
+      const b = await club.member('b', QUIET);
+      connect(a, b);
+      await eventually('the problem is told', () =>
+        b.share.problems().some(({ code }) => code === 'files.archive_blocked'),
+      );
+      assert.ok(b.share.status().isJoining);
+      assert.equal(readFileSync(b.at('mine'), 'utf8'), 'mine');
+      rmSync(b.at('.clearskies/archive'));
+      await eventually('the first synchronisation is over', () => !b.share.status().isJoining);
+      assert.deepEqual(contentsOf(b), { files: ['theirs'], archived: ['mine'] });
+      assert.deepEqual(b.share.problems(), []);
     }));
 });

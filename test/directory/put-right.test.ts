@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { it } from 'node:test';
 import { connect, eventually, withClub } from './members.ts';
 
@@ -33,4 +35,45 @@ it('an edit of a read-only member that can not be put right is a problem that is
     }
     await eventually('it is put right', () => existsSync(path) && readFileSync(path, 'utf8') === 'theirs');
     assert.equal([...reader.share.history('/song.mid')].length, 1);
+  }));
+
+it('what never was part of the share is given to nobody who makes a record with its checksum', () =>
+  withClub(async (club) => {
+    const owner = await club.member('owner');
+    writeFileSync(owner.at('doc'), 'theirs');
+    await owner.share.rescan();
+    mkdirSync(join(club.top, 'reader'));
+    const own = ['here before joining', 'an edit that was put right', 'beside the share'] as const;
+    writeFileSync(join(club.top, 'reader', 'doc'), own[0]);
+    const reader = await club.member('reader', {
+      level: 'read_only',
+      isJoining: true,
+      share: { joiningQuiet: 300 },
+    });
+    const path = reader.at('doc');
+    const isTheirs = () => existsSync(path) && readFileSync(path, 'utf8') === 'theirs';
+    connect(owner, reader);
+    await eventually('the first synchronisation is over', () => !reader.share.status().isJoining);
+    writeFileSync(path, own[1]);
+    await eventually('it is put right', () => isTheirs() && reader.share.status().putRightFiles === 1);
+    writeFileSync(reader.at('beside'), own[2]);
+    await eventually('a file lies beside the share', () => reader.share.status().besideFiles === 1);
+    await reader.share.rescan();
+    // What was in the share once, and is only in the reader's archive, still comes back.
+    writeFileSync(owner.at('doc'), 'theirs, too');
+    await eventually(
+      'it is replaced',
+      () => existsSync(path) && readFileSync(path, 'utf8') === 'theirs, too',
+    );
+    rmSync(owner.at('.clearskies/archive'), { recursive: true, force: true });
+    owner.database.transaction(() => {
+      for (const [i, contents] of [...own, 'theirs'].entries()) {
+        const sha256 = createHash('sha256').update(contents).digest('hex');
+        owner.database.put(`/asked${i}`, { size: contents.length, sha256 });
+      }
+    });
+    await eventually('the last one is there', () => existsSync(owner.at(`asked${own.length}`)));
+    for (const member of [owner, reader]) await member.share.settled();
+    for (const i of own.keys())
+      for (const member of [owner, reader]) assert.equal(existsSync(member.at(`asked${i}`)), false, own[i]);
   }));

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { systemClock } from '../../agent/base/clock.ts';
 import { silentLogger } from '../../agent/base/log.ts';
-import { Archive } from '../../agent/directory/archive.ts';
+import { Archive, type ArchiveReason } from '../../agent/directory/archive.ts';
 import { Partials } from '../../agent/directory/partials.ts';
 import { PendingStore } from '../../agent/directory/pending.ts';
 import { RefusalStore } from '../../agent/directory/refusals.ts';
@@ -252,7 +252,7 @@ describe('the archive', () => {
   const open = (limits = { age: 100n * HOUR, bytes: 1_000n }) =>
     new Archive({ sqlite, club: 'club', root, clock, log: silentLogger, limits });
 
-  async function put(archive: Archive, name: string, text: string) {
+  async function put(archive: Archive, name: string, text: string, reason: ArchiveReason = 'deleted') {
     fs.writeFileSync(join(folder, name), text);
     const known = await root.look(`/${name}`);
     assert.ok(known);
@@ -262,7 +262,7 @@ describe('the archive', () => {
       size: BigInt(text.length),
       mtime: 5n,
       mode: 0o600,
-      reason: 'deleted',
+      reason,
     });
     await archive.move(`/${name}`, file, known);
     return file;
@@ -273,7 +273,7 @@ describe('the archive', () => {
     await put(archive, 'song.mid', 'first');
     now += HOUR;
     const second = await put(archive, 'song.mid', 'second');
-    assert.match(second.path, /^\/\.clearskies\/archive\/0000\/00000002-song\.mid$/);
+    assert.match(second.path, /^\/\.clearskies\/archive\/0000\/00000002-[0-9a-f]{8}-song\.mid$/);
     assert.equal(fs.readFileSync(join(folder, second.path), 'utf8'), 'second');
     assert.deepEqual(
       [...archive.history('/song.mid')].map(({ id }) => id),
@@ -302,6 +302,54 @@ describe('the archive', () => {
     assert.equal(after.ctimeNs, (await root.look('/file'))?.ctimeNs);
     fs.rmSync(join(folder, 'file'));
     assert.equal(fs.readFileSync(join(folder, file.path), 'utf8'), 'kept');
+  });
+
+  it('is a source only of what was part of the share', async () => {
+    const archive = open();
+    for (const reason of ['replaced', 'found_at_joining', 'deleted', 'not_permitted'] as const)
+      await put(archive, reason, reason, reason);
+    assert.deepEqual(
+      archive.bySha256(A).map(({ reason }) => reason),
+      ['deleted', 'replaced'],
+    );
+  });
+
+  it('finds a place beside what an earlier membership left in the folder, and leaves that alone', async () => {
+    const left = await put(open(), 'song.mid', 'of the earlier one');
+    // Leaving removes the rows, never the files; so does the loss of the database.
+    sqlite.prepare('DELETE FROM directory_archive').run();
+    const archive = open();
+    const file = await put(archive, 'song.mid', 'of this one');
+    assert.equal(fs.readFileSync(join(folder, file.path), 'utf8'), 'of this one');
+    assert.equal(fs.readFileSync(join(folder, left.path), 'utf8'), 'of the earlier one');
+    assert.equal(archive.get(file.id)?.path, file.path);
+  });
+
+  it('still finds what an earlier version kept under shorter names', async () => {
+    const archive = open();
+    const { id } = await put(archive, 'song.mid', 'contents');
+    sqlite.prepare('UPDATE directory_archive SET tag = NULL WHERE id = ?').run(id);
+    assert.equal(archive.get(id)?.path, '/.clearskies/archive/0000/00000001-song.mid');
+  });
+
+  it('says so when something stands in its own way, which is no change of the file that it should keep', async () => {
+    fs.mkdirSync(join(folder, '.clearskies'), { recursive: true });
+    for (const block of [
+      () => fs.writeFileSync(join(folder, '.clearskies/archive'), ''),
+      () => fs.symlinkSync(tmpdir(), join(folder, '.clearskies/archive')),
+    ]) {
+      block();
+      await assert.rejects(put(open(), 'song.mid', 'contents'), {
+        code: 'files.archive_blocked',
+        fault: 'environment',
+      });
+      assert.equal(fs.readFileSync(join(folder, 'song.mid'), 'utf8'), 'contents');
+      fs.rmSync(join(folder, '.clearskies/archive'));
+    }
+    const file = await put(open(), 'song.mid', 'contents');
+    const facts = await root.look(file.path);
+    assert.ok(facts);
+    await assert.rejects(open().move('/song.mid', file, facts), { code: 'files.absent' });
   });
 
   it('forgets by age and by size, oldest first, and never the newest', async () => {

@@ -83,6 +83,45 @@ test('a state folder is for its owner only: one that others may write is refused
   }
 });
 
+test('a folder with other things in it does not become a state folder', async (t) => {
+  const base = await mkdtemp(join(tmpdir(), 'skylark-folders-'));
+  t.after(() => rm(base, { recursive: true }));
+  const modeOf = async (path: string) => (await stat(path)).mode & 0o7777;
+  const refused = (path: string) =>
+    assert.rejects(
+      makeStateFolder(path),
+      (thrown) =>
+        thrown instanceof SkylarkError &&
+        thrown.code === 'state.folder_not_ours' &&
+        thrown.fault === 'user' &&
+        thrown.exitCode === 77 &&
+        /--state/.test(thrown.remedy ?? ''),
+    );
+  const home = join(base, 'home');
+  await mkdir(home);
+  await writeFile(join(home, 'letter'), '');
+  // As of /var.
+  await symlink('/run/lock', join(home, 'lock'));
+  await mkdir(join(home, 'state.json'));
+  for (const mode of [0o755, 0o711, 0o1777]) {
+    await chmod(home, mode);
+    await refused(home);
+    assert.equal(await modeOf(home), mode);
+  }
+  // Nothing is changed in a folder that is closed already.
+  await chmod(home, 0o700);
+  assert.equal(await makeStateFolder(home), home);
+  for (const name of ['state.json', 'lock']) {
+    const ours = join(base, name);
+    await mkdir(ours);
+    await chmod(ours, 0o755);
+    await writeFile(join(ours, name), '');
+    await writeFile(join(ours, 'else'), '');
+    assert.equal(await makeStateFolder(ours), ours);
+    assert.equal(await modeOf(ours), 0o700);
+  }
+});
+
 test("a state folder of another user's is refused", {
   skip: process.getuid?.() === 0 ? false : 'only root can give a folder away',
 }, async (t) => {
