@@ -102,6 +102,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       hashing,
       rescanPeriod: configuration['directory.rescan_period'],
       reserve: configuration['directory.reserve'],
+      cache: configuration['directory.cache'],
       clock,
       log,
       onShareEvent: (club, event) => {

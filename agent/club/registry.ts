@@ -69,6 +69,7 @@ export interface Registry {
   adopt(keys: KeysMessage, peer: string, share: ShareFolder): Promise<Club>;
   /** Forgets the keys. @throws SkylarkError (user) `club.unknown`. */
   leave(id: string): Promise<void>;
+  /** Settings that are not named stay as they are. */
   configure(id: string, change: ClubChange): Promise<void>;
   /**
    * Takes a new peer ID in a club, since a copy of us goes by the old one. The first time at once, then ever more seldom
@@ -247,7 +248,11 @@ class StoredRegistry implements Registry {
   }
 
   async configure(id: string, change: ClubChange): Promise<void> {
-    await changeClub(this.#options.state, id, (club) => ({ ...club, ...change }));
+    await changeClub(this.#options.state, id, (club) => ({
+      ...club,
+      ...change,
+      settings: new Map([...club.settings, ...(change.settings ?? [])]),
+    }));
     const club = this.#clubs.get(id);
     if (club !== undefined) this.#tell({ kind: 'configured', club });
   }

@@ -5,6 +5,7 @@ import { parseAccessCode } from '../club/access-code.ts';
 import { COMMANDS } from '../control/messages.ts';
 import { argument, command, count, parseText, texts } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
+import { chosenSelection, onlyOption, selectionOptions } from './selection-options.ts';
 import { folderArgument, readPassword, shareNameOption, usernameOption } from './share-arguments.ts';
 
 /** Longest code or URL on the control socket. */
@@ -45,6 +46,8 @@ export default command({
       parsePeer,
     ),
     username: usernameOption('join by user name and password: give - as the code'),
+    ...selectionOptions(),
+    only: onlyOption('keep only this part of the share, as in Photos/2026; may be given several times'),
     timeout: count(
       { min: 1, max: 86_400 },
       { placeholder: 'SECONDS', text: 'how long to look for somebody who knows the code', default: '60' },
@@ -53,6 +56,7 @@ export default command({
   json: true,
   examples: [
     ['skylark join SYNC7-4... ~/Music', 'join, and keep the files in ~/Music'],
+    ["skylark join SYNC7-4... ~/Music --only Albums --ignore '*.tmp'", 'keep a part of it'],
     ['skylark join SYNC7-4... ~/Music --peer 192.168.1.7:49221', 'where broadcasts do not reach'],
   ],
   async run(context) {
@@ -74,6 +78,7 @@ export default command({
         path: given.dir,
         name: options.name,
         peers: options.peer,
+        selection: chosenSelection(options),
         timeoutS: options.timeout,
       }),
     );

@@ -6,6 +6,7 @@ import type { ShareStatus } from '../control/status.ts';
 import { command, flag } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
 import { counted, readableAge, readableBytes, readableSpan } from './presentation.ts';
+import { describeSelection } from './selection-options.ts';
 
 type Status = Answers['fullStatus'];
 
@@ -70,13 +71,19 @@ function describe(status: Status, now: number): string {
 
 function describeShare(share: ShareStatus, status: Status, now: number): string[] {
   const { name, path, mode, paused, files, bytes, pendingFiles, pendingBytes, synced, lastSync } = share;
-  const { putRightFiles } = share;
+  const { putRightFiles, selection, unwantedFiles, unwantedBytes, cachedBytes } = share;
+  const elsewhere =
+    unwantedFiles === 0
+      ? []
+      : [
+          `  ${counted(unwantedFiles, 'file')} (${readableBytes(unwantedBytes)}) not kept here${cachedBytes === 0 ? '' : `, ${readableBytes(cachedBytes)} of that in the cache`}`,
+        ];
   // What lies beside the share is told as a problem.
   const undone =
     putRightFiles === 0
       ? []
       : [
-          `  ${counted(putRightFiles, 'edit')} undone, since the share is read-only here; kept in ${printable(path)}/.clearskies/archive`,
+          `  ${counted(putRightFiles, 'edit')} undone, since ${mode === 'read_only' ? 'the share is read-only here' : 'this device only receives'}; kept in ${printable(path)}/.clearskies/archive`,
         ];
   const access = mode === 'read_only' ? ', read-only' : '';
   const state = paused
@@ -101,6 +108,8 @@ function describeShare(share: ShareStatus, status: Status, now: number): string[
   return [
     `${printable(name)} in ${printable(path)}${access}`,
     `  ${counted(files, 'file')}, ${readableBytes(bytes)}, ${state}; ${last}`,
+    ...describeSelection(selection).map((line) => `  ${line}`),
+    ...elsewhere,
     ...undone,
     ...members,
   ];

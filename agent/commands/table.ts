@@ -8,6 +8,7 @@ export const COMMANDS: CommandTable = {
   share: async () => (await import('./share.ts')).default,
   code: async () => (await import('./code.ts')).default,
   join: async () => (await import('./join.ts')).default,
+  set: async () => (await import('./set.ts')).default,
   leave: async () => (await import('./leave.ts')).default,
   status: async () => (await import('./status.ts')).default,
   ls: async () => (await import('./ls.ts')).default,

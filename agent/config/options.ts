@@ -75,6 +75,16 @@ export const OPTIONS = {
     },
   ),
 
+  'directory.cache': size(
+    { max: 1_000_000_000_000_000n },
+    {
+      text: 'How much of each share is kept of what was asked for with "skylark get" and is not kept in the folder (shallow and partial copies).',
+      default: undefined,
+      otherwise: '256 MiB',
+      example: '"1GB"',
+    },
+  ),
+
   'security.channel_versions': list(
     {
       text: 'Versions of the secure channel that are offered and accepted, the preferred one first. 1 is TLS-SRP.',

@@ -28,6 +28,7 @@ import {
   text,
   timestamp,
 } from '../base/schema.ts';
+import { selectionChange, selectionRules } from '../directory/selection.ts';
 import { type AnswerOf, type CommandSpec, command, count, type ItemOf, type RequestOf } from './command.ts';
 import { HISTORY, READ_FILE, RESTORE, VERIFY } from './file-messages.ts';
 import { accessMode, agentStatus, deviceStatus } from './status.ts';
@@ -163,7 +164,11 @@ export const COMMANDS = {
   /** The folder is made if it is missing. */
   createShare: command(
     'create_share',
-    { path: field('path', path), name: optionalField('name', name) },
+    {
+      path: field('path', path),
+      name: optionalField('name', name),
+      selection: optionalField('.io.skylark.selection', selectionChange),
+    },
     { id: optionalField('id', name), name: optionalField('name', name) },
   ),
   listShares: command(
@@ -182,6 +187,7 @@ export const COMMANDS = {
       path: field('path', path),
       name: optionalField('name', name),
       peers: optionalField('.io.skylark.peers', addresses),
+      selection: optionalField('.io.skylark.selection', selectionChange),
     },
     {},
   ),
@@ -246,6 +252,7 @@ export const COMMANDS = {
       path: field('path', path),
       name: optionalField('name', name),
       peers: optionalField('peers', addresses),
+      selection: optionalField('selection', selectionChange),
       timeoutS: optionalField('timeout_s', integer({ min: 1, max: 86_400 })),
     },
     {
@@ -254,6 +261,12 @@ export const COMMANDS = {
       path: field('path', path),
       mode: field('mode', accessMode),
     },
+  ),
+  /** Changes which part of a share is kept here, and answers what is kept now. What is not named stays as it is. */
+  setShare: command(
+    '.io.skylark.set_share',
+    { share: field('share', share), selection: optionalField('selection', selectionChange) },
+    { selection: field('selection', selectionRules) },
   ),
   /** One page of what is in a folder of the share, in the order of the paths. */
   listFiles: command(

@@ -14,6 +14,7 @@ import {
   text,
   timestamp,
 } from '../base/schema.ts';
+import { selectionRules } from '../directory/selection.ts';
 import { count } from './command.ts';
 
 const name = text({ max: 1_024 });
@@ -55,6 +56,13 @@ export const shareStatus = object({
   /** Known and not yet here. */
   pendingFiles: field('pending_files', count),
   pendingBytes: field('pending_bytes', count),
+  /** Which part is kept here, and in which directions changes go. */
+  selection: field('selection', selectionRules),
+  /** Known and not kept here, or not in the newest version, since it is not wanted. */
+  unwantedFiles: field('unwanted_files', count),
+  unwantedBytes: field('unwanted_bytes', count),
+  /** Of these, what was asked for and is kept in the cache. */
+  cachedBytes: field('cached_bytes', count),
   /** Nothing is pending, and what is in the folder is recorded. */
   synced: field('synced', flag),
   /** Where the share may only be read: files in the folder that are not in the share, since they may not be added here. */

@@ -27,11 +27,13 @@ import type { ListedCode, Requests } from '../control/messages.ts';
 import type { ControlledAgent } from '../control/server.ts';
 import type { AccessMode } from '../control/status.ts';
 import { sha256 } from '../crypto/hash.ts';
+import type { SelectionChange } from '../directory/selection.ts';
 import type { Section } from '../platform/state-file.ts';
 import { fileRequests } from './file-requests.ts';
 import { listFiles } from './listing.ts';
 import { GIVEN_ADDRESSES, type Network } from './network.ts';
 import { ShareFolders } from './share-folders.ts';
+import { changeSelection, checkMaySend, selectionOf, selectionSettings } from './share-selection.ts';
 import type { OpenShare, Shares } from './shares.ts';
 import { deviceStatus, type StatusSources, shareStatus, statusDocument } from './status-document.ts';
 import { configurationJson, storedOptionsFile } from './stored-options.ts';
@@ -103,9 +105,10 @@ export function openAgent(options: AgentOptions): ControlledAgent {
       });
   }
 
-  function createShare({ path, name }: Requests['createShare']) {
+  function createShare({ path, name, selection }: Requests['createShare']) {
+    const settings = selectionSettings(selection);
     return folders.use(path, async (folder) => {
-      const club = await registry.create({ name: nameFor(name, folder), folder });
+      const club = await registry.create({ name: nameFor(name, folder), folder, settings });
       await openOrLeave(club);
       events.publish({ event: 'share_added', share: club.id });
       return { id: club.id, name: club.name };
@@ -113,8 +116,9 @@ export function openAgent(options: AgentOptions): ControlledAgent {
   }
 
   /** A share that never worked is not worth keeping keys for. */
-  async function openOrLeave(club: Club): Promise<void> {
+  async function openOrLeave(club: Club, selection?: SelectionChange): Promise<void> {
     try {
+      checkMaySend(club.level, selection);
       await shares.open(club);
     } catch (thrown) {
       await registry.leave(club.id);
@@ -125,6 +129,7 @@ export function openAgent(options: AgentOptions): ControlledAgent {
   async function join(request: Requests['join']): Promise<Club> {
     const access = accessOf(request);
     for (const peer of request.peers ?? []) parseEndpoint(peer);
+    selectionSettings(request.selection);
     return folders.use(request.path, async (folder) => {
       const club = await joinInto(folder, nameFor(request.name, folder), access, request);
       events.publish({ event: 'joined', share: club.id });
@@ -136,16 +141,16 @@ export function openAgent(options: AgentOptions): ControlledAgent {
     folder: string,
     name: string,
     access: Access,
-    { peers = [], timeoutS = JOIN_S }: Requests['join'],
+    { peers = [], timeoutS = JOIN_S, selection }: Requests['join'],
   ): Promise<Club> {
     const club = await network.pool.join({
       access,
       addresses: peers,
       signal: AbortSignal.any([options.signal, AbortSignal.timeout(timeoutS * 1_000)]),
       adopt: async (keys, peer) => {
-        const settings = new Map([[GIVEN_ADDRESSES, peers]]);
+        const settings = new Map<string, Json>([...selectionSettings(selection), [GIVEN_ADDRESSES, peers]]);
         const adopted = await registry.adopt(keys, peer, { name, folder, settings });
-        await openOrLeave(adopted);
+        await openOrLeave(adopted, selection);
         return adopted;
       },
       onFailure: (address, why) =>
@@ -283,6 +288,15 @@ export function openAgent(options: AgentOptions): ControlledAgent {
     join: async (request) => {
       const { id, name, folder, level } = await join(request);
       return { id, name, path: folder, mode: level };
+    },
+    setShare: async ({ share, selection = {} }) => {
+      const club = clubOf(share);
+      const isChange = Object.values(selection).some((part) => part !== undefined);
+      return {
+        selection: isChange
+          ? await changeSelection(club, selection, { registry, share: shares.get(club.id)?.share })
+          : selectionOf(club),
+      };
     },
     ...fileRequests(openShareOf, options.clock),
     listFiles: async (request) => listFiles(openShareOf(request.share), request),

@@ -64,7 +64,7 @@ export class LastSync {
   async #write(club: Club, after: bigint): Promise<void> {
     const time = this.#times.get(club.id);
     if (time === undefined || time - (stored(club.settings.get(SETTING)) ?? 0n) <= after) return;
-    const settings = new Map(club.settings).set(SETTING, formatTimestamp(time));
+    const settings = new Map([[SETTING, formatTimestamp(time)]]);
     try {
       await this.#options.registry.configure(club.id, { settings });
     } catch (thrown) {

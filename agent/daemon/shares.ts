@@ -18,6 +18,7 @@ import type { Hashing } from '../directory/hashing.ts';
 import { openShare, type Share, type ShareEvent } from '../directory/share.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { Forgetting } from './forgetting.ts';
+import { selectionOf } from './share-selection.ts';
 
 export interface OpenShare {
   readonly club: Club;
@@ -34,6 +35,8 @@ export interface SharesOptions {
   readonly rescanPeriod: number;
   /** Bytes of a share's file system that stay free; undefined: as the share finds fit. */
   readonly reserve?: bigint | undefined;
+  /** Bytes of the cache of each share that is kept in part. */
+  readonly cache?: bigint | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onShareEvent: (club: Club, event: ShareEvent) => void;
@@ -149,7 +152,10 @@ export class Shares {
   async #openNow(club: Club): Promise<void> {
     if (this.#closed || this.#entries.get(club.id)?.kind === 'open') return;
     try {
-      this.#entries.set(club.id, { kind: 'open', open: await this.#openShare(club) });
+      const open = await this.#openShare(club);
+      this.#entries.set(club.id, { kind: 'open', open });
+      // What is kept may have been changed meanwhile.
+      this.#select(open.share, club);
       this.#retries.delete(club.id);
     } catch (thrown) {
       this.#retries.get(club.id)?.timer.cancel();
@@ -159,7 +165,7 @@ export class Shares {
   }
 
   async #openShare(club: Club): Promise<OpenShare> {
-    const { sqlite, hashing, rescanPeriod, reserve, clock, log, registry, onShareEvent, onRecords } =
+    const { sqlite, hashing, rescanPeriod, reserve, cache, clock, log, registry, onShareEvent, onRecords } =
       this.#options;
     const scoped = log.child('share', { share: club.name });
     const database = openClubDatabase({
@@ -192,8 +198,10 @@ export class Shares {
         clock,
         log: scoped,
         isJoining: club.joined,
+        rules: selectionOf(club),
         rescanPeriod,
         reserve,
+        cache,
       });
       share.on((event) => onShareEvent(club, event));
       database.onCommit((changes) => onRecords(club, changes));
@@ -243,6 +251,20 @@ export class Shares {
     if (share === undefined) return;
     if (club.paused) share.pause();
     else share.resume();
+    this.#select(share, club);
+  }
+
+  #select(share: Share, club: Club): void {
+    const failed = (thrown: unknown) =>
+      this.#options.log.warn('what is kept of a share could not be changed', {
+        share: club.name,
+        why: describeError(thrown),
+      });
+    try {
+      share.select(selectionOf(club)).catch(failed);
+    } catch (thrown) {
+      failed(thrown);
+    }
   }
 
   #retry(club: Club): void {

@@ -10,6 +10,7 @@ import type { Registry } from '../club/registry.ts';
 import type { Answers } from '../control/messages.ts';
 import type { AttemptStatus, DeviceStatus, PeerStatus, Problem, ShareStatus } from '../control/status.ts';
 import type { Problem as ShareProblem } from '../directory/problems.ts';
+import { EVERYTHING } from '../directory/selection.ts';
 import type { Discovery } from '../discovery/discovery.ts';
 import type { DatabaseTrouble } from './database-trouble.ts';
 import type { LastSync } from './last-sync.ts';
@@ -63,7 +64,8 @@ export function statusDocument(sources: StatusSources): Answers['fullStatus'] {
 }
 
 export function shareStatus(sources: Pick<StatusSources, 'shares' | 'lastSync'>, club: Club): ShareStatus {
-  const status = sources.shares.get(club.id)?.share.status();
+  const open = sources.shares.get(club.id)?.share;
+  const status = open?.status();
   const lastSync = sources.lastSync.of(club);
   return {
     id: club.id,
@@ -75,6 +77,10 @@ export function shareStatus(sources: Pick<StatusSources, 'shares' | 'lastSync'>,
     bytes: Number(status?.bytes ?? 0n),
     pendingFiles: status?.pendingFiles ?? 0,
     pendingBytes: Number(status?.pendingBytes ?? 0n),
+    selection: open?.selection.rules ?? EVERYTHING,
+    unwantedFiles: status?.unwantedFiles ?? 0,
+    unwantedBytes: Number(status?.unwantedBytes ?? 0n),
+    cachedBytes: Number(status?.cachedBytes ?? 0n),
     synced: status?.isSynced ?? false,
     besideFiles: status?.besideFiles ?? 0,
     putRightFiles: status?.putRightFiles ?? 0,

@@ -1,37 +1,53 @@
 /**
- * What we tell another peer of what we have. Our Bloom filter is the simplest there is (one byte 0xff, "ask for
- * anything"); what arrives after it is announced, so that a peer that was told "not present" need not ask again and
- * again.
+ * What we tell another peer of what we have. Where all of a share is kept, our Bloom filter is the simplest there is (one
+ * byte 0xff, "ask for anything"); where a part is, it says what is here. What arrives after it is announced, so that a
+ * peer that was told "not present" need not ask again and again.
  */
 
 import { asError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { encode } from '../wire/message.ts';
 import type { OutgoingMessage } from '../wire/message-stream.ts';
+import type { HeldFilter } from './held-filter.ts';
 import * as messages from './messages.ts';
 
 /** Announcements that wait while the peer is slow; of more, the oldest are left out: it may ask for them anyway. */
 const MAX_WAITING = 16_384;
-const ASK_FOR_ANYTHING = Uint8Array.of(0xff);
+const ASK_FOR_ANYTHING: HeldFilter = { bits: Uint8Array.of(0xff), k: 1 };
 
 export class Announcer {
   readonly #send: (message: OutgoingMessage) => Promise<void>;
   readonly #log: Logger;
+  readonly #held: () => Promise<HeldFilter> | undefined;
   readonly #waiting = new Set<string>();
   #isSubscribed = false;
   #isAnswering = false;
+  #mustAnswerAgain = false;
   #isSending = false;
   #isClosed = false;
 
-  constructor(send: (message: OutgoingMessage) => Promise<void>, log: Logger) {
+  /** @param held what is here, if that is not everything */
+  constructor(
+    send: (message: OutgoingMessage) => Promise<void>,
+    log: Logger,
+    held: () => Promise<HeldFilter> | undefined = () => undefined,
+  ) {
     this.#send = send;
     this.#log = log;
+    this.#held = held;
   }
 
   /** The peer asked what we have. While one answer is on its way, another one would say the same. */
   getPresence(): void {
     this.#isSubscribed = true;
     if (!this.#isAnswering && !this.#isClosed) void this.#answer();
+  }
+
+  /** What was said may no longer hold: says it anew, if it was asked for. */
+  renew(): void {
+    if (!this.#isSubscribed || this.#isClosed) return;
+    if (this.#isAnswering) this.#mustAnswerAgain = true;
+    else void this.#answer();
   }
 
   /** Contents have arrived here. */
@@ -44,7 +60,8 @@ export class Announcer {
       }
     }
     this.#waiting.add(sha256);
-    if (!this.#isSending) void this.#sendAll();
+    // A filter that comes after an announcement would take it back.
+    if (!this.#isSending && !this.#isAnswering) void this.#sendAll();
   }
 
   close(): void {
@@ -70,12 +87,18 @@ export class Announcer {
   async #answer(): Promise<void> {
     this.#isAnswering = true;
     try {
-      const json = encode(messages.bloomFilter, { kValue: 1 });
-      await this.#send({ json, payload: once(ASK_FOR_ANYTHING) });
+      const held = this.#held();
+      const { bits, k } = held === undefined ? ASK_FOR_ANYTHING : await held;
+      if (this.#isClosed) return;
+      await this.#send({ json: encode(messages.bloomFilter, { kValue: k }), payload: once(bits) });
     } catch (thrown) {
       this.#log.debug('a peer could not be told what is here', { error: asError(thrown) });
     } finally {
       this.#isAnswering = false;
+      const isAgain = this.#mustAnswerAgain;
+      this.#mustAnswerAgain = false;
+      if (isAgain) this.renew();
+      else if (!this.#isSending && this.#waiting.size > 0) void this.#sendAll();
     }
   }
 }

@@ -7,6 +7,7 @@ import type { ShareRoot } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import type { Archive } from './archive.ts';
 import { ArchiveHistory } from './archive-history.ts';
+import type { ContentCache } from './cache.ts';
 import type { DiskChanges } from './changes.ts';
 import { Damages } from './damages.ts';
 import { Demand } from './demand.ts';
@@ -16,6 +17,7 @@ import type { LocalIndex } from './local-index.ts';
 import type { PendingStore } from './pending.ts';
 import { ContentReader } from './read-contents.ts';
 import { Restorer } from './restore.ts';
+import type { Selection } from './selection.ts';
 import type { LocalContents } from './supply.ts';
 import { Verifier } from './verify.ts';
 
@@ -31,6 +33,8 @@ export interface CustodyOptions {
   readonly index: LocalIndex;
   readonly pending: PendingStore;
   readonly archive: Archive;
+  readonly cache: ContentCache;
+  readonly selection: Selection;
   readonly changes: DiskChanges;
   readonly local: LocalContents;
   readonly room: Pick<DiskRoom, 'during'>;
@@ -51,13 +55,20 @@ export class Custody {
   readonly hashing: Hashing;
 
   constructor(options: CustodyOptions) {
-    const { club, sqlite, database, index, clock, received } = options;
+    const { club, sqlite, database, index, clock, received, selection } = options;
     this.damages = new Damages(sqlite, club, index);
     this.demand = new Demand(clock, received);
     this.history = new ArchiveHistory(options);
     this.reader = new ContentReader({ ...options, records: database, demand: this.demand });
     const { damages, reader } = this;
-    this.restorer = new Restorer({ ...options, writable: database.writable, damages });
+    this.restorer = new Restorer({
+      ...options,
+      // What is restored must spread, or it would be put right at once.
+      get writable() {
+        return database.writable && selection.rules.direction !== 'receive';
+      },
+      damages,
+    });
     this.verifier = new Verifier({ ...options, damages, reader });
     this.hashing = damages.hashingFor(options.hashing);
   }

@@ -4,43 +4,22 @@
  * from the index are noted as new versions of records, in one transaction with the index.
  */
 
-import type { Clock } from '../base/clock.ts';
-import type { Logger } from '../base/log.ts';
-import { type FileFacts, isOwnName, nameOf, type ShareRoot, STATE_FOLDER } from '../platform/files.ts';
-import type { DebounceTimes } from './debounce.ts';
+import { isOwnName, nameOf, STATE_FOLDER } from '../platform/files.ts';
+import type { DetectorOptions } from './detector-options.ts';
 import { Examination } from './examination.ts';
 import type { Finding } from './examine.ts';
-import type { Hashing } from './hashing.ts';
 import { PathHolds } from './holds.ts';
-import type { IndexRow, LocalIndex } from './local-index.ts';
 import { type Problem, ProblemList, type ProblemListener } from './problems.ts';
-import type { Recorded, Recorder, RecordStore } from './record-changes.ts';
+import type { Recorded, Recorder } from './record-changes.ts';
 import { RefusedWrites } from './refused-writes.ts';
 import { openRootGuard, type RootGuard } from './root-guard.ts';
 import { type ScanResult, scanTree } from './scan.ts';
 import { type ScanDepth, ScanSchedule } from './scan-schedule.ts';
+import { Selection } from './selection.ts';
 import { openSweeper, type Sweeper } from './sweep.ts';
 import { openTreeWatch, type TreeWatch } from './watch.ts';
 
-export interface DetectorOptions {
-  readonly root: ShareRoot;
-  readonly index: LocalIndex;
-  readonly records: RecordStore;
-  readonly hashing: Hashing;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** Ends everything, as `close` does. */
-  readonly signal?: AbortSignal;
-  /** We are joining a club with this folder: what is in it is nobody's change, until `endJoining`. */
-  readonly isJoining?: boolean;
-  /** Where we may not change records: the file of this row was changed (undefined: deleted), and should be put right. */
-  readonly onDeviation: (row: IndexRow, now: FileFacts | undefined) => void;
-  readonly times?: DebounceTimes;
-  /** Most directories to watch, see `openTreeWatch`. */
-  readonly watchLimit?: number;
-  /** Milliseconds between full scans of a folder that is watched. Default: an hour. */
-  readonly rescanPeriod?: number;
-}
+export type { DetectorOptions } from './detector-options.ts';
 
 export interface DetectorProgress {
   readonly isScanning: boolean;
@@ -97,6 +76,7 @@ class FolderDetector implements Detector {
   readonly ready: Promise<void>;
   readonly #options: DetectorOptions;
   readonly #controller = new AbortController();
+  readonly #selection: Selection;
   readonly #problems = new ProblemList();
   readonly #holds: PathHolds;
   readonly #guard: RootGuard;
@@ -115,6 +95,7 @@ class FolderDetector implements Detector {
 
   constructor(options: DetectorOptions) {
     this.#options = options;
+    this.#selection = options.selection ?? new Selection();
     this.#isJoining = options.isJoining ?? false;
     this.ready = new Promise((resolve) => {
       this.#markReady = resolve;
@@ -124,7 +105,8 @@ class FolderDetector implements Detector {
     const { signal } = this.#controller;
     const recorder: Recorder = { index, records, onDeviation };
     this.#writes = new RefusedWrites({ problems, clock, log, onFree: () => this.#examination.pump() });
-    const shared = { root, index, clock, log, problems, signal, writes: this.#writes };
+    const selection = this.#selection;
+    const shared = { root, index, selection, clock, log, problems, signal, writes: this.#writes };
     this.#holds = new PathHolds((path) => this.#examination.hurry(path));
     this.#guard = openRootGuard({ ...shared, onReturn: () => this.#onReturn() });
     this.#watch = openTreeWatch({
@@ -161,6 +143,7 @@ class FolderDetector implements Detector {
         hashing: options.hashing,
         now: () => clock.now(),
         writable: records.writable,
+        selection,
       }),
       ...shared,
       recorder,
@@ -311,6 +294,7 @@ class FolderDetector implements Detector {
       return;
     }
     this.#problems.removeObstacle(localPath);
+    this.#options.onNoted?.(finding.path);
     if (result === 'gone') this.#sweeper.noticed();
     if (result === 'stale') return;
     if (finding.kind === 'gone' || finding.kind === 'nothing') this.#watch.remove(localPath);
@@ -338,6 +322,7 @@ class FolderDetector implements Detector {
     return scanTree(path, {
       root,
       index,
+      selection: this.#selection,
       isShallow: depth === 'shallow',
       signal: this.#controller.signal,
       isJoining: this.#isCapturing,

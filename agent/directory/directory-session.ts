@@ -7,6 +7,7 @@ import type { IncomingMessage, Payload } from '../wire/message-stream.ts';
 import { Announcer } from './announce.ts';
 import type { Demand } from './demand.ts';
 import type { Fetcher } from './fetch.ts';
+import type { HeldFilter } from './held-filter.ts';
 import * as messages from './messages.ts';
 import { ContentServer, type Holdings } from './serve.ts';
 
@@ -16,6 +17,8 @@ export interface DirectorySessionOptions {
   readonly fetcher: Fetcher;
   readonly demand: Demand;
   readonly holdings: Holdings;
+  /** What is here, if that is not everything. */
+  readonly held: () => Promise<HeldFilter> | undefined;
   readonly sent: (bytes: number) => void;
   readonly onDetach: () => void;
 }
@@ -23,6 +26,8 @@ export interface DirectorySessionOptions {
 export interface DirectoryPeer extends AttachedExtension {
   /** Contents have arrived here. */
   announce(sha256: string): void;
+  /** What is here may be other than was said. */
+  renewPresence(): void;
 }
 
 export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer {
@@ -30,7 +35,7 @@ export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer
   const { log } = session;
   const send = (message: Parameters<Session['send']>[0]) => session.send(message);
   const server = new ContentServer({ send, root, holdings, log, sent });
-  const announcer = new Announcer(send, log);
+  const announcer = new Announcer(send, log, options.held);
   const source = options.fetcher.attach({ id: session.peer.id, log, send });
   const demand = options.demand.attach({ id: session.peer.id, log, send });
   let isDetached = false;
@@ -74,6 +79,7 @@ export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer
     announce(sha256) {
       if (!source.has(sha256)) announcer.announce(sha256);
     },
+    renewPresence: () => announcer.renew(),
     detach() {
       if (isDetached) return;
       isDetached = true;

@@ -8,6 +8,7 @@ import { type FileFacts, nameOf, type ShareRoot, sameFacts } from '../platform/f
 import type { Hashing } from './hashing.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import { type Obstacle, obstacleOf } from './scan.ts';
+import { outsideObstacle, type Selection } from './selection.ts';
 
 /** `row` is what the index said when the path was looked at. */
 export type Finding =
@@ -44,6 +45,7 @@ export interface Examiner {
   readonly now: () => bigint;
   /** False where nothing local may become a record: new files are not even read then. */
   readonly writable: boolean;
+  readonly selection: Selection;
 }
 
 /** Younger changes may be followed by another one that leaves no trace in the times of the file. */
@@ -72,6 +74,10 @@ export async function examine(path: string, patiently: boolean, examiner: Examin
     return obstacleFrom(path, localPath, errorCode(thrown), thrown);
   }
   const blocked = facts && path !== '/' ? obstacleOf(nameOf(localPath), facts) : undefined;
+  if (facts !== undefined && blocked === undefined && (facts.kind === 'file' || facts.kind === 'directory')) {
+    const standing = examiner.selection.standing(path, facts.kind);
+    if (standing !== 'wanted') return unwantedAt(path, localPath, row, standing);
+  }
   if (facts === undefined || (blocked !== undefined && row !== undefined))
     return row === undefined ? { kind: 'nothing', path } : { kind: 'gone', path, row };
   if (blocked !== undefined) return { kind: 'obstacle', path, obstacle: { path: localPath, ...blocked } };
@@ -83,6 +89,19 @@ export async function examine(path: string, patiently: boolean, examiner: Examin
   }
   if (patiently && isFresh(facts, examiner.now())) return { kind: 'restless', path };
   return examineFile(path, localPath, row, facts, examiner);
+}
+
+/** What is there now is not part of what is kept of the share; what was there before may have been. */
+function unwantedAt(
+  path: string,
+  localPath: string,
+  row: IndexRow | undefined,
+  standing: 'ignored' | 'outside',
+): Finding {
+  if (row?.uuid !== undefined) return { kind: 'gone', path, row };
+  if (row?.kind === 'file') return { kind: 'same', path, row };
+  if (standing === 'ignored' || row !== undefined) return { kind: 'nothing', path };
+  return { kind: 'obstacle', path, obstacle: outsideObstacle(localPath) };
 }
 
 async function examineFile(

@@ -6,9 +6,11 @@
 import type { Json } from '../base/json.ts';
 import { isJsonObject } from '../base/json.ts';
 import type { LocalIndex } from './local-index.ts';
+import { neededFor } from './needed.ts';
 import type { PendingStore } from './pending.ts';
 import type { Placer } from './place.ts';
-import { type FileRecord, missingFor, sameClock } from './projection.ts';
+import { type FileRecord, sameClock } from './projection.ts';
+import type { Selection } from './selection.ts';
 
 /** What the directory needs to know of a change. */
 export interface RecordChange {
@@ -26,6 +28,7 @@ export interface FollowOptions {
   readonly changes: ChangeSource;
   readonly index: LocalIndex;
   readonly pending: PendingStore;
+  readonly selection: Selection;
   readonly placer: Pick<Placer, 'settle' | 'touch'>;
   /** After a commit: there may be something to do. */
   readonly onChanges: () => void;
@@ -53,7 +56,7 @@ export function follow(options: FollowOptions): Follower {
 
   const note = (record: FileRecord) => {
     const row = index.byUuid(record.uuid);
-    const missing = missingFor(record, row);
+    const missing = neededFor(record, row, options.selection);
     if (missing !== undefined) {
       if (missing.kind === 'refused') options.onRefused(record.key, missing.reason ?? '');
       pending.put(missing);

@@ -1,23 +1,31 @@
 /**
  * Which contents of a share other peers may have, and where they lie: the files of its records; and, for a live record
- * whose contents we could not place ourselves (no room, paused, something in the way), the archive, so that a loser of a
+ * whose contents are not in the folder (no room, paused, something in the way, not kept here), the cache and the archive, so that a loser of a
  * conflict which is nowhere else any more can still come to those who have a place for it.
  */
 
 import { errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { type FileFacts, type ShareRoot, sameFacts } from '../platform/files.ts';
-import type { Archive, ArchivedFile } from './archive.ts';
+import type { Sqlite } from '../platform/sqlite.ts';
+import type { Archive } from './archive.ts';
+import type { ContentCache } from './cache.ts';
 import type { Damages } from './damages.ts';
 import type { Hashing } from './hashing.ts';
+import { filterOf, type HeldFilter, heldContents } from './held-filter.ts';
 import type { LocalIndex } from './local-index.ts';
 import type { PendingStore } from './pending.ts';
+import type { Selection } from './selection.ts';
 import type { HeldContent, Holdings } from './serve.ts';
 
 export interface ShareHoldingsOptions {
+  readonly sqlite: Sqlite;
+  readonly club: string;
+  readonly selection: Pick<Selection, 'isPartial'>;
   readonly root: ShareRoot;
   readonly index: LocalIndex;
   readonly archive: Archive;
+  readonly cache: Pick<ContentCache, 'find' | 'contents'>;
   readonly pending: PendingStore;
   /** Files whose bytes are not theirs any more. */
   readonly damages: Pick<Damages, 'has'>;
@@ -56,14 +64,26 @@ export class ShareHoldings implements Holdings {
   }
 
   async findSpare(sha256: string): Promise<HeldContent | undefined> {
-    const { archive, pending } = this.#options;
+    const { archive, pending, cache } = this.#options;
     // Without a live record they are history, and nobody else's business.
-    if (!pending.isWanted(sha256)) return undefined;
-    for (const archived of archive.bySha256(sha256)) {
-      const facts = await this.#verifiedFacts(archived, sha256);
-      if (facts !== undefined) return { path: archived.key, localPath: archived.path, known: facts };
+    if (!pending.isKnown(sha256)) return undefined;
+    const cached = cache.find(sha256);
+    const spare = archive.bySha256(sha256).map(({ key, path }) => ({ key, path }));
+    if (cached !== undefined) spare.unshift({ key: cached, path: cached });
+    for (const { key, path } of spare) {
+      const facts = await this.#verifiedFacts(path, sha256);
+      if (facts !== undefined) return { path: key, localPath: path, known: facts };
     }
     return undefined;
+  }
+
+  /** For other peers; undefined where everything is kept, sooner or later. */
+  filter(): Promise<HeldFilter> | undefined {
+    const { sqlite, club, index, selection, signal, cache } = this.#options;
+    if (!selection.isPartial) return undefined;
+    const cached = cache.contents();
+    const all = both(heldContents(sqlite, club, signal), cached);
+    return filterOf(all, index.totals().files + cached.length);
   }
 
   changed({ path, localPath }: HeldContent): void {
@@ -71,7 +91,7 @@ export class ShareHoldings implements Holdings {
   }
 
   /** The facts of the file if it holds these contents: a program that had it open may have written to it since. */
-  async #verifiedFacts({ path }: ArchivedFile, sha256: string): Promise<FileFacts | undefined> {
+  async #verifiedFacts(path: string, sha256: string): Promise<FileFacts | undefined> {
     const facts = await this.#options.root.look(path).catch(() => undefined);
     if (facts?.kind !== 'file') return undefined;
     let verified = await this.#verified.get(path);
@@ -96,4 +116,12 @@ export class ShareHoldings implements Holdings {
       return undefined;
     }
   }
+}
+
+async function* both(
+  first: AsyncIterable<Uint8Array>,
+  second: Iterable<Uint8Array>,
+): AsyncIterable<Uint8Array> {
+  yield* first;
+  yield* second;
 }

@@ -8,9 +8,12 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { asError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
+import type { Selection } from './selection.ts';
 
 export interface JoiningOptions {
   readonly index: LocalIndex;
+  /** What it does not want stays where it is. */
+  readonly selection: Selection;
   /** Whether anything is still to be placed that can come. */
   readonly isPending: () => boolean;
   readonly clock: Clock;
@@ -109,12 +112,12 @@ export class Joining {
 
   /** Files first; folders go with their last file, empty ones by themselves. */
   async #clear(): Promise<number> {
-    const { index, toArchive } = this.#options;
+    const { index, toArchive, selection } = this.#options;
     let count = 0;
     for (const kind of ['file', 'directory'] as const) {
       for (const row of index.found()) {
         if (this.#isClosed) return count;
-        if (row.kind !== kind || row.path === '/') continue;
+        if (row.kind !== kind || row.path === '/' || !selection.isWanted(row.path, kind)) continue;
         // What was changed since is its owner's, and the detector's business.
         if (kind === 'directory' && index.countChildren(row.path) > 0) continue;
         await toArchive(row);

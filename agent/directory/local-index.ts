@@ -325,7 +325,7 @@ class SqliteIndex implements LocalIndex {
     const row = this.#sqlite
       .prepare<{ count: bigint }>(
         `SELECT count(*) AS count FROM directory_file AS f
-         WHERE share = ? AND mark = ? AND mark <> 0 AND directory = 0 AND NOT EXISTS (
+         WHERE share = ? AND mark = ? AND mark <> 0 AND directory = 0 AND uuid IS NOT NULL AND NOT EXISTS (
            SELECT 1 FROM directory_file AS t WHERE t.ino = f.ino AND t.share = f.share AND t.mark IN (?, ?) AND t.uuid IS NULL)`,
       )
       .get(this.#share, MARKS.indexOf('gone'), MARKS.indexOf('examine'), MARKS.indexOf('blocked'));

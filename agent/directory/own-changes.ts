@@ -22,7 +22,10 @@ export interface OwnChangesOptions {
   /** With the tables of the local index and of the archive. */
   readonly sqlite: Sqlite;
   readonly club: string;
-  readonly writable: boolean;
+  /** False for a read-only member. */
+  readonly mayWrite: boolean;
+  /** Whether what is done in the folder becomes a record. */
+  readonly writable: () => boolean;
 }
 
 export class OwnChanges {
@@ -36,7 +39,7 @@ export class OwnChanges {
   /** Files in the folder that are not in the share, since they may not be added here. */
   get beside(): number {
     const { sqlite, club, writable } = this.#options;
-    if (writable) return 0;
+    if (writable()) return 0;
     const row = sqlite
       .prepare<{ count: bigint }>(
         `SELECT count(*) AS count FROM directory_file
@@ -61,7 +64,7 @@ export class OwnChanges {
   problem(): Problem | undefined {
     const count = this.beside;
     if (count === 0) return undefined;
-    const { sqlite, club } = this.#options;
+    const { sqlite, club, mayWrite } = this.#options;
     const rows = sqlite
       .prepare<{ parent: string; name: string }>(
         `SELECT parent, name FROM directory_file
@@ -72,8 +75,8 @@ export class OwnChanges {
     const files = count === 1 ? '1 file in the folder is' : `${count} files in the folder are`;
     return {
       code: 'share.files_beside',
-      message: `${files} not in the share and ${count === 1 ? 'does' : 'do'} not spread: the share is read-only here`,
-      remedy: `move ${count === 1 ? 'it' : 'them'} elsewhere, or join again with a code that was made with --mode read_write`,
+      message: `${files} not in the share and ${count === 1 ? 'does' : 'do'} not spread: ${mayWrite ? 'this device only receives' : 'the share is read-only here'}`,
+      remedy: `move ${count === 1 ? 'it' : 'them'} elsewhere, or ${mayWrite ? 'let the share go in both directions (skylark set SHARE --direction both)' : 'join again with a code that was made with --mode read_write'}`,
       stops: 'files',
       count,
       paths: rows.map(({ parent, name }) => joinPath(parent, name)),

@@ -9,9 +9,18 @@ import type { Sqlite, SqlOutput } from '../platform/sqlite.ts';
 /**
  * What is to be done. `folder`: to be made. `here`: the contents are in place, but name, mode or time are not.
  * `content`: a file whose contents must come from somewhere. `removal`, `folder_removal`: to be taken away. `refused`:
- * nothing; the record can't become a file (see its reason).
+ * nothing; the record can't become a file (see its reason). `unwanted`, `unwanted_folder`: nothing; this device does not
+ * keep it.
  */
-export type PendingKind = 'folder' | 'here' | 'content' | 'removal' | 'folder_removal' | 'refused';
+export type PendingKind =
+  | 'folder'
+  | 'here'
+  | 'content'
+  | 'removal'
+  | 'folder_removal'
+  | 'refused'
+  | 'unwanted'
+  | 'unwanted_folder';
 
 export interface PendingRow {
   /** Ascending in the order of arrival. */
@@ -20,9 +29,9 @@ export interface PendingRow {
   readonly uuid: string;
   readonly kind: PendingKind;
   readonly rank: number;
-  /** Only of `content`. */
+  /** Only of `content` and `unwanted`. */
   readonly sha256: string | undefined;
-  /** Bytes; 0 unless `content`. */
+  /** Bytes; 0 unless `content` or `unwanted`. */
   readonly size: bigint;
   /** Why it was refused. */
   readonly reason: string | undefined;
@@ -39,12 +48,15 @@ export interface NewPending {
 }
 
 export interface PendingTotals {
-  /** Rows that are neither folders nor refused. */
+  /** Rows of files that are neither refused nor unwanted. */
   readonly files: number;
   /** Bytes of contents to come, each content once for every file. */
   readonly bytes: bigint;
   readonly folders: number;
   readonly refused: number;
+  /** Files that this device does not keep, or not in this version, and their bytes. */
+  readonly unwanted: number;
+  readonly unwantedBytes: bigint;
 }
 
 const MIGRATIONS = [
@@ -66,7 +78,17 @@ const MIGRATIONS = [
   `,
 ];
 
-const KINDS: readonly PendingKind[] = ['folder', 'here', 'content', 'removal', 'folder_removal', 'refused'];
+/** A kind's position is its number in the table. */
+export const KINDS: readonly PendingKind[] = [
+  'folder',
+  'here',
+  'content',
+  'removal',
+  'folder_removal',
+  'refused',
+  'unwanted',
+  'unwanted_folder',
+];
 const CONTENT = KINDS.indexOf('content');
 
 type Stored = {
@@ -78,6 +100,9 @@ type Stored = {
   readonly size: bigint;
   readonly reason: string | null;
 } & Readonly<Record<string, SqlOutput>>;
+
+/** Rows that are read at a time. */
+const PAGE = 256;
 
 const COLUMNS = 'id, uuid, kind, rank, sha256, size, reason';
 
@@ -133,6 +158,17 @@ export class PendingStore {
       .map(fromStored);
   }
 
+  /** All rows of a kind. May be changed while they are read: what gets into it meanwhile is read too. */
+  *every(kind: PendingKind): IterableIterator<PendingRow> {
+    let after = { rank: Number.MIN_SAFE_INTEGER, id: 0n };
+    for (let rows = this.first(kind, PAGE, after); rows.length > 0; rows = this.first(kind, PAGE, after)) {
+      for (const row of rows) {
+        after = { rank: row.rank, id: row.id };
+        yield row;
+      }
+    }
+  }
+
   /** Contents to come whose rows lie behind `after`, in the order of arrival. */
   contentsAfter(after: bigint, limit: number): PendingRow[] {
     return this.first('content', limit, { rank: 0, id: after });
@@ -151,12 +187,21 @@ export class PendingStore {
   /** Which records wait for these contents. */
   waitingFor(sha256: string): PendingRow[] {
     return this.#sqlite
-      .prepare<Stored>(`SELECT ${COLUMNS} FROM directory_pending WHERE club = ? AND sha256 = ?`)
-      .all(this.#club, sha256)
+      .prepare<Stored>(`SELECT ${COLUMNS} FROM directory_pending WHERE club = ? AND sha256 = ? AND kind = ?`)
+      .all(this.#club, sha256, CONTENT)
       .map(fromStored);
   }
 
   isWanted(sha256: string): boolean {
+    return (
+      this.#sqlite
+        .prepare('SELECT 1 AS yes FROM directory_pending WHERE club = ? AND sha256 = ? AND kind = ? LIMIT 1')
+        .get(this.#club, sha256, CONTENT) !== undefined
+    );
+  }
+
+  /** Whether any record has these contents that the folder does not show, wanted here or not. */
+  isKnown(sha256: string): boolean {
     return (
       this.#sqlite
         .prepare('SELECT 1 AS yes FROM directory_pending WHERE club = ? AND sha256 = ? LIMIT 1')
@@ -179,15 +224,21 @@ export class PendingStore {
         'SELECT kind, count(*) AS count, sum(size) AS bytes FROM directory_pending WHERE club = ? GROUP BY kind',
       )
       .all(this.#club);
-    let [files, folders, refused, bytes] = [0, 0, 0, 0n];
+    let [files, folders, refused, bytes, unwanted, unwantedBytes] = [0, 0, 0, 0n, 0, 0n];
     for (const row of rows) {
       const kind = kindOf(row.kind);
+      if (kind === 'unwanted_folder') continue;
+      if (kind === 'unwanted') {
+        unwanted += Number(row.count);
+        unwantedBytes += row.bytes;
+        continue;
+      }
       bytes += row.bytes;
       if (kind === 'refused') refused += Number(row.count);
       else if (kind === 'folder' || kind === 'folder_removal') folders += Number(row.count);
       else files += Number(row.count);
     }
-    return { files, bytes, folders, refused };
+    return { files, bytes, folders, refused, unwanted, unwantedBytes };
   }
 }
 

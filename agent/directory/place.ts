@@ -12,9 +12,11 @@ import { moveFile, withAttributes } from './attributes.ts';
 import { type DirectoryEntry, type FileEntry, ROOT_KEY } from './entry.ts';
 import { type IntendedRow, indexRow, intendedRow, localPathOf, pathsOf } from './intents.ts';
 import type { IndexRow } from './local-index.ts';
+import { isEnded, isUnwanted, neededFor } from './needed.ts';
 import type { PendingStore } from './pending.ts';
-import { desiredOf, directoryMode, type FileRecord, fileMode, missingFor, sameClock } from './projection.ts';
+import { desiredOf, directoryMode, type FileRecord, fileMode, sameClock } from './projection.ts';
 import { putRight } from './put-right.ts';
+import type { Selection } from './selection.ts';
 import type { LocalContents, Supply } from './supply.ts';
 import { type Chain, type Room, Surroundings, type SurroundingsOptions, toArchive } from './surroundings.ts';
 
@@ -26,6 +28,7 @@ export type Outcome = 'done' | 'content' | 'blocked';
 
 export interface PlacerOptions extends Omit<SurroundingsOptions, 'place' | 'settle'> {
   readonly pending: PendingStore;
+  readonly selection: Selection;
   readonly local: LocalContents;
   readonly clock: Clock;
   /** A file of the share has these contents now. */
@@ -94,17 +97,15 @@ export class Placer {
 
   /** Compares record and index anew and notes what is missing. Inside a transaction. */
   settle(uuid: string): void {
-    const { records, index, pending } = this.#options;
+    const { records, index, pending, selection } = this.#options;
     const record = records.getByUuid(uuid);
     const row = index.byUuid(uuid);
-    const missing = record && missingFor(record, row);
-    if (missing !== undefined) {
-      pending.put(missing);
-      return;
-    }
-    pending.remove(uuid);
+    const missing = record && neededFor(record, row, selection);
+    if (missing === undefined) pending.remove(uuid);
+    else pending.put(missing);
     // What the disk shows is this very version, whatever else was merged into it.
-    if (record !== undefined && row !== undefined && !sameClock(row.clock, record.vectorClock))
+    const isShown = missing === undefined && record !== undefined && row !== undefined;
+    if (isShown && !sameClock(row.clock, record.vectorClock))
       index.put({ ...row, clock: record.vectorClock });
   }
 
@@ -170,16 +171,18 @@ export class Placer {
   }
 
   async #apply(uuid: string, supply: Supply | undefined, chain: Chain): Promise<Outcome> {
-    const { records, index } = this.#options;
+    const { records, index, selection } = this.#options;
     const record = records.getByUuid(uuid);
     const row = index.byUuid(uuid);
     const desired = record && desiredOf(record);
-    if (!record || !desired || desired.kind === 'refused' || !missingFor(record, row, desired)) {
+    const needed = record && neededFor(record, row, selection, desired);
+    if (!record || !desired || desired.kind === 'refused' || !needed || isUnwanted(needed)) {
       index.transaction(() => this.settle(uuid));
       return 'done';
     }
-    if (desired.kind === 'nothing') {
-      if (row !== undefined) await this.#surroundings.takeAway(row, 'deleted');
+    if (desired.kind === 'nothing' || needed.kind === 'removal' || needed.kind === 'folder_removal') {
+      const reason = desired.kind === 'nothing' ? 'deleted' : 'replaced';
+      if (row !== undefined) await this.#surroundings.takeAway(row, reason);
       return this.#outcome(uuid, false);
     }
     // Of two live records with one key only one keeps it; the database has yet to decide, or a peer with more rights.
@@ -359,11 +362,14 @@ export class Placer {
 
   /** Notes what the disk shows. True if that is the record's current version. */
   #finish(row: IntendedRow, facts: FileFacts | undefined): boolean {
-    const { index, pending } = this.#options;
+    const { index, pending, selection } = this.#options;
     if (facts === undefined) return false;
-    index.put(indexRow(row, facts));
+    const placed = indexRow(row, facts);
+    // Since it was begun, its place may have left what is kept here.
+    const isWanted = selection.isWanted(row.path, row.kind);
+    index.put(isWanted ? placed : { ...placed, uuid: undefined, clock: undefined, found: true });
     if (row.uuid === undefined) return false;
-    if (this.#touched.has(row.uuid)) {
+    if (this.#touched.has(row.uuid) || !isWanted) {
       this.settle(row.uuid);
       return false;
     }
@@ -375,7 +381,8 @@ export class Placer {
   #outcome(uuid: string, isShown: boolean): Outcome {
     if (isShown) return 'done';
     const left = this.#options.pending.get(uuid)?.kind;
-    return left === undefined || left === 'refused' ? 'done' : left === 'content' ? 'content' : 'blocked';
+    if (left === undefined || isEnded(left)) return 'done';
+    return left === 'content' ? 'content' : 'blocked';
   }
 }
 

@@ -119,6 +119,6 @@ export function sameClock(a: VectorClock | undefined, b: VectorClock): boolean {
   return true;
 }
 
-function depthOf(path: string): number {
+export function depthOf(path: string): number {
   return path.split('/').length;
 }

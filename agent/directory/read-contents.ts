@@ -16,6 +16,7 @@ import {
 } from '../platform/files.ts';
 import type { Archive, ArchivedFile } from './archive.ts';
 import { judge, unreadable } from './archive-history.ts';
+import type { ContentCache } from './cache.ts';
 import type { Collector, Demand } from './demand.ts';
 import type { DiskRoom } from './disk-room.ts';
 import type { FileEntry } from './entry.ts';
@@ -30,7 +31,7 @@ export interface Contents {
   readonly size: bigint;
   /** Nanoseconds since 1970. */
   readonly mtime: bigint | undefined;
-  /** `folder`: they lie in it; `archive`: in the archive or under another name; `member`: they were fetched. */
+  /** `folder`: they lie in it; `archive`: in the archive, in the cache or under another name; `member`: they were fetched. */
   readonly from: 'folder' | 'archive' | 'member';
   /** Fills `target` from `position` as far as they go. @throws SkylarkError (environment) `files.*`, `file.changed`. */
   read(target: Uint8Array, position: bigint): Promise<number>;
@@ -51,6 +52,7 @@ export interface ContentReaderOptions {
   readonly root: ShareRoot;
   readonly index: LocalIndex;
   readonly archive: Archive;
+  readonly cache: ContentCache;
   readonly hashing: Hashing;
   readonly demand: Demand;
   readonly room: Pick<DiskRoom, 'during'>;
@@ -163,9 +165,11 @@ export class ContentReader {
     own: IndexRow | undefined,
     asking: Asking,
   ): Promise<Contents | undefined> {
-    const { index, archive } = this.#options;
+    const { index, archive, cache } = this.#options;
     if (size === 0n) return empty(sha256);
+    const cached = cache.find(sha256);
     const paths = [
+      ...(cached === undefined ? [] : [cached]),
       ...index
         .bySha256(sha256)
         .filter((row) => row.path !== own?.path)
@@ -177,14 +181,18 @@ export class ContentReader {
         if (asking.signal.aborted || !errorCode(thrown)?.startsWith('files.')) throw thrown;
         return undefined;
       });
-      if (opened?.sha256 === sha256) return opened.contents;
+      if (opened?.sha256 === sha256) {
+        if (path === cached) cache.used(sha256);
+        return opened.contents;
+      }
       await opened?.contents.close();
+      if (path === cached) await cache.forget(sha256);
     }
     return undefined;
   }
 
   async #fetched(path: string, entry: FileEntry, asking: Asking): Promise<Contents> {
-    const { root } = this.#options;
+    const { root, cache } = this.#options;
     const fetched = await this.fetch(entry, asking);
     if (typeof fetched === 'string') {
       const who = fetched === 'nobody' ? 'no member is connected' : 'no member that is connected has it';
@@ -194,11 +202,13 @@ export class ContentReader {
       });
     }
     const { temporary } = fetched;
+    const kept = await cache.keep(entry, temporary);
+    const discard = () => (kept === undefined ? temporary.discard() : Promise.resolve());
     let file: OpenFile;
     try {
-      file = await root.openFile(temporaryPath(temporary.label));
+      file = await root.openFile(kept ?? temporaryPath(temporary.label));
     } catch (thrown) {
-      await temporary.discard();
+      await discard();
       throw thrown;
     }
     const contents = contentsOf(file, entry.sha256, 'member');
@@ -207,7 +217,7 @@ export class ContentReader {
       mtime: entry.mtime,
       close: async () => {
         await contents.close();
-        await temporary.discard();
+        await discard();
       },
     };
   }

@@ -8,10 +8,13 @@ import { describeError, errorCode } from '../base/errors.ts';
 import { type FileFacts, type ListedEntry, parentOf, type ShareRoot } from '../platform/files.ts';
 import type { IndexRow, LocalIndex } from './local-index.ts';
 import { joinPath, nameRefusalOf } from './paths.ts';
+import { outsideObstacle, type Selection } from './selection.ts';
 
 export interface ScanOptions {
   readonly root: ShareRoot;
   readonly index: LocalIndex;
+  /** What it does not want is not looked at, but for its being there. */
+  readonly selection: Selection;
   readonly signal: AbortSignal;
   /** Only what is directly in the directory. */
   readonly isShallow?: boolean;
@@ -132,6 +135,10 @@ class Scan {
         if (index.byPath(path) !== undefined) unseen += 1;
         continue;
       }
+      if (!this.#isSelected(path, entry.facts, joinPath(directory.localPath, entry.name))) {
+        if (index.byPath(path) !== undefined) unseen += 1;
+        continue;
+      }
       entries.set(path.slice(start), entry.facts);
       if (entry.facts.kind === 'directory' && !isShallow)
         open.push({ path, localPath: joinPath(directory.localPath, entry.name) });
@@ -170,6 +177,13 @@ class Scan {
     return index.sharePath(directory.path, entry.name);
   }
 
+  #isSelected(path: string, { kind }: FileFacts, localPath: string): boolean {
+    if (kind !== 'file' && kind !== 'directory') return true;
+    const standing = this.#options.selection.standing(path, kind);
+    if (standing === 'outside') this.#options.onObstacle(outsideObstacle(localPath));
+    return standing === 'wanted';
+  }
+
   #flush(): void {
     const { index, isJoining } = this.#options;
     const differences = this.#differences;
@@ -204,7 +218,7 @@ class Scan {
 
   /** Asks for every known child of the directory whether it is still there. */
   async #findGone(directory: string): Promise<void> {
-    const { index, root, signal } = this.#options;
+    const { index, root, signal, selection } = this.#options;
     for (const row of index.children(directory)) {
       signal.throwIfAborted();
       let facts: FileFacts | undefined;
@@ -216,7 +230,12 @@ class Scan {
         continue;
       }
       await this.#breathe();
-      if (facts !== undefined && (facts.kind === 'file' || facts.kind === 'directory')) continue;
+      if (facts !== undefined && (facts.kind === 'file' || facts.kind === 'directory')) {
+        // A folder in the place of a file may be ignored where the file was not.
+        const isReplaced =
+          selection.isWanted(row.path, row.kind) && !selection.isWanted(row.path, facts.kind);
+        if (!isReplaced) continue;
+      }
       this.#gone += 1;
       if (row.kind === 'directory') index.markTree(row.path, 'gone');
       else index.setMark(row.path, 'gone');

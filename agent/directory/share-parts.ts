@@ -7,6 +7,7 @@ import type { ShareRoot } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { Absences } from './absences.ts';
 import { Archive, type ArchiveLimits } from './archive.ts';
+import { ContentCache } from './cache.ts';
 import { DiskChanges } from './changes.ts';
 import { Custody } from './custody.ts';
 import { DiskRoom, NO_ROOM } from './disk-room.ts';
@@ -19,9 +20,12 @@ import { Obstructions } from './obstructions.ts';
 import { OwnChanges } from './own-changes.ts';
 import { Partials } from './partials.ts';
 import { PendingStore } from './pending.ts';
+import { PendingCount } from './pending-count.ts';
 import { Placer } from './place.ts';
 import { Reconciler } from './reconcile.ts';
 import { RefusalStore } from './refusals.ts';
+import { Selecting } from './selecting.ts';
+import { Selection } from './selection.ts';
 import { LocalContents } from './supply.ts';
 import { Troubles } from './troubles.ts';
 
@@ -42,6 +46,10 @@ export interface ShareParts {
   readonly room: DiskRoom;
   readonly holdings: ShareHoldings;
   readonly absences: Absences;
+  readonly selection: Selection;
+  readonly selecting: Selecting;
+  readonly count: PendingCount;
+  readonly cache: ContentCache;
 }
 
 export interface SharePartsOptions {
@@ -56,6 +64,8 @@ export interface SharePartsOptions {
   readonly archive: ArchiveLimits | undefined;
   /** See `DiskRoom`. */
   readonly reserve?: bigint | undefined;
+  /** See `ContentCache`. */
+  readonly cache?: bigint | undefined;
   /** See `Absences`. */
   readonly missingAfter?: number | undefined;
   /** Of the detector. */
@@ -64,18 +74,23 @@ export interface SharePartsOptions {
   readonly mayPlace: () => boolean;
   readonly mayTidy: () => boolean;
   readonly mayFetch: () => boolean;
-  readonly countRefused: () => number;
   readonly received: (bytes: number) => void;
+  /** These contents are here now. */
+  readonly announce: (sha256: string) => void;
   readonly onPlaced: (path: string, sha256: string, size: bigint) => void;
   readonly onConflict: (key: string, uuid: string) => void;
   /** Records have changed. */
   readonly onChanges: () => void;
+  /** See `Selecting`. */
+  readonly halt: () => Promise<void>;
+  readonly proceed: () => void;
 }
 
 export function makeParts(options: SharePartsOptions): ShareParts {
   const { club, database, sqlite, root, clock, log, nudge, hashing, signal } = options;
   const index = openLocalIndex(sqlite, club);
   const pending = new PendingStore(sqlite, club);
+  const selection = new Selection();
   const limits = options.archive === undefined ? {} : { limits: options.archive };
   const room = new DiskRoom({
     root,
@@ -98,23 +113,62 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     onTrouble: (error) => troubles.add(error),
     hold: options.hold,
   });
-  const local = new LocalContents({ root, index, archive, hashing, log, signal, room });
-  const custody = new Custody({ ...options, index, pending, archive, changes, local, room });
+  const cache = new ContentCache({
+    sqlite,
+    club,
+    root,
+    log,
+    limit: options.cache,
+    isElsewhere: (sha256) => pending.isKnown(sha256) && !pending.isWanted(sha256),
+    onKept: options.announce,
+  });
+  const local = new LocalContents({ root, index, archive, cache, hashing, log, signal, room });
+  const custody = new Custody({
+    ...options,
+    index,
+    selection,
+    pending,
+    cache,
+    archive,
+    changes,
+    local,
+    room,
+  });
   const { damages } = custody;
-  const holdings = new ShareHoldings({ root, index, archive, pending, damages, hashing, log, signal, nudge });
+  const holdings = new ShareHoldings({
+    sqlite,
+    club,
+    selection,
+    root,
+    index,
+    archive,
+    pending,
+    cache,
+    damages,
+    hashing,
+    log,
+    signal,
+    nudge,
+  });
   const absences = new Absences({
     clock,
     waitingFor: (sha256) => pending.waitingFor(sha256),
     isConflictCopy: (uuid) => conflictSource(database.getByUuid(uuid)?.value ?? null) !== undefined,
     missingAfter: options.missingAfter,
   });
-  const ownChanges = new OwnChanges({ sqlite, club, writable: database.writable });
+  const count = new PendingCount({ pending, missing: () => absences.missing(), clock });
+  const ownChanges = new OwnChanges({
+    sqlite,
+    club,
+    mayWrite: database.writable,
+    writable: () => database.writable && selection.rules.direction !== 'receive',
+  });
   const troubles = new Troubles({
     ownChanges,
     damages,
     pending,
     missing: () => absences.missing(),
-    countRefused: options.countRefused,
+    countRefused: () => count.totals.refused,
     keyOf: (uuid) => database.getByUuid(uuid)?.key,
     log,
   });
@@ -129,6 +183,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     log,
     clock,
     pending,
+    selection,
     local,
     nudge,
     onPlaced: options.onPlaced,
@@ -142,7 +197,10 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     mayTidy: options.mayTidy,
     mayFetch: options.mayFetch,
     onTrouble: (error: Error) => troubles.add(error),
-    onPlaced: () => troubles.clear(),
+    onPlaced: () => {
+      troubles.clear();
+      selecting.check();
+    },
   };
   const { received } = options;
   const reconciler = new Reconciler(running);
@@ -162,14 +220,31 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     changes: database,
     index,
     pending,
+    selection,
     placer,
     onChanges: () => {
       obstructions.disturb();
       options.onChanges();
     },
-    onObsolete: (sha256) => fetcher.obsolete(sha256),
+    onObsolete: (sha256) => {
+      fetcher.obsolete(sha256);
+      cache.obsolete(sha256);
+    },
     onConflict: options.onConflict,
     onRefused: (key, reason) => troubles.refused(key, reason),
+  });
+  const selecting = new Selecting({
+    selection,
+    index,
+    pending,
+    root,
+    recordAt: (key) => database.get(key),
+    settle: (uuid) => placer.settle(uuid),
+    onObsolete: (sha256) => fetcher.obsolete(sha256),
+    halt: options.halt,
+    proceed: options.proceed,
+    signal,
+    log,
   });
   return {
     index,
@@ -188,5 +263,9 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     room,
     holdings,
     absences,
+    selection,
+    selecting,
+    count,
+    cache,
   };
 }

@@ -1,6 +1,8 @@
 /** What a share tells of itself. */
 
+import type { DetectorProgress } from './detect.ts';
 import type { Problem } from './problems.ts';
+import type { ShareParts } from './share-parts.ts';
 
 export interface ShareStatus {
   /** Files in the folder, and their bytes. */
@@ -9,6 +11,9 @@ export interface ShareStatus {
   /** Files that the folder does not show as their records say, and the bytes of contents to come. */
   readonly pendingFiles: number;
   readonly pendingBytes: bigint;
+  /** Files that are known and not kept here, or not in their newest version, and their bytes. */
+  readonly unwantedFiles: number;
+  readonly unwantedBytes: bigint;
   /** Nothing is pending, nothing is still to be read, and nothing is in the way. */
   readonly isSynced: boolean;
   readonly isPaused: boolean;
@@ -19,10 +24,42 @@ export interface ShareStatus {
   readonly receiving: number;
   readonly sending: number;
   readonly archivedBytes: bigint;
+  /** Of contents that were asked for and that the folder does not show. */
+  readonly cachedBytes: bigint;
   /** Where the share may only be read: files beside it, and edits whose files the archive keeps. */
   readonly besideFiles: number;
   readonly putRightFiles: number;
   readonly problems: readonly Problem[];
+}
+
+export interface ShareState
+  extends Pick<ShareStatus, 'isPaused' | 'isJoining' | 'receiving' | 'sending' | 'problems'> {
+  /** Undefined while nobody looks at the folder. */
+  readonly progress: DetectorProgress | undefined;
+  /** The folder has been listed. */
+  readonly isReady: boolean;
+}
+
+export function shareStatus(
+  { index, count, archive, ownChanges, cache }: ShareParts,
+  { progress, isReady, ...state }: ShareState,
+): ShareStatus {
+  const { files, bytes } = index.totals();
+  const pending = count.totals;
+  const isStopped = state.problems.some(({ stops }) => stops !== 'files');
+  const toDo = pending.files + pending.folders + (progress?.toExamine.files ?? 0);
+  return {
+    ...state,
+    files,
+    bytes,
+    ...count.told,
+    isSynced: progress !== undefined && isReady && !isStopped && toDo === 0,
+    isScanning: progress?.isScanning ?? false,
+    archivedBytes: archive.bytes,
+    cachedBytes: cache.bytes,
+    besideFiles: ownChanges.beside,
+    putRightFiles: ownChanges.putRight,
+  };
 }
 
 export type ShareEvent =

@@ -3,62 +3,31 @@
  * two sides, the detector's and ours, around one index, and is the protocol extension "directory" towards other peers.
  */
 
-import type { Clock, Timer } from '../base/clock.ts';
+import type { Timer } from '../base/clock.ts';
 import { asError, errorCode, internalError } from '../base/errors.ts';
-import type { Logger } from '../base/log.ts';
 import { RateMeter } from '../club/meter.ts';
 import type { AttachedExtension, Extension, Session } from '../club/session.ts';
-import type { ClubDatabase } from '../database/club-database.ts';
-import { type FileFacts, openShareRoot, ShareRoot } from '../platform/files.ts';
-import type { Sqlite } from '../platform/sqlite.ts';
-import type { ArchivedFile, ArchiveLimits } from './archive.ts';
+import type { FileFacts, ShareRoot } from '../platform/files.ts';
+import type { ArchivedFile } from './archive.ts';
 import type { Custody } from './custody.ts';
-import type { DebounceTimes } from './debounce.ts';
 import { type Detector, openDetector } from './detect.ts';
 import { detectorRecords } from './detector-records.ts';
 import { attachDirectory, type DirectoryPeer } from './directory-session.ts';
-import type { Hashing } from './hashing.ts';
 import { recover } from './intents.ts';
 import { beginJoining, isJoining, Joining } from './joining.ts';
 import { type ListedFile, list } from './listing.ts';
 import type { IndexRow } from './local-index.ts';
 import { DIRECTORY, payloadLimits } from './messages.ts';
-import type { PendingTotals } from './pending.ts';
 import type { Problem } from './problems.ts';
+import { EVERYTHING, IGNORE_FILE, type Selection, type SelectionRules } from './selection.ts';
+import { openRoot, type ShareOptions } from './share-options.ts';
 import { makeParts, type ShareParts } from './share-parts.ts';
-import type { ShareEvent, ShareStatus } from './share-status.ts';
+import { type ShareEvent, type ShareStatus, shareStatus } from './share-status.ts';
 
+export type { ShareOptions } from './share-options.ts';
 export type { ShareEvent, ShareStatus } from './share-status.ts';
 
-export interface ShareOptions {
-  /** Our own name for the club. */
-  readonly club: string;
-  /** The folder, absolute. */
-  readonly path: string;
-  readonly database: ClubDatabase;
-  /** The database's own connection: the directory's tables lie beside the records. */
-  readonly sqlite: Sqlite;
-  /** Shared by all shares; stays the caller's. */
-  readonly hashing: Hashing;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** The first opening after joining a club: what is in the folder already is nobody's change. Remembered from then on. */
-  readonly isJoining?: boolean;
-  readonly archive?: ArchiveLimits;
-  /** Bytes of the file system that stay free. Default: see `defaultReserve`. */
-  readonly reserve?: bigint | undefined;
-  /** Milliseconds after which a conflict copy whose contents nobody has no longer counts as pending. Default: a minute. */
-  readonly missingAfter?: number;
-  readonly debounce?: DebounceTimes;
-  /** Milliseconds between full scans while everything is watched. */
-  readonly rescanPeriod?: number;
-  /** Milliseconds without anything new, after which a first synchronisation is over. Default 10,000. */
-  readonly joiningQuiet?: number;
-}
-
 const PRUNE_MS = 3_600_000;
-/** Counting what is pending takes longer the more there is. */
-const TOTALS_MS = 500;
 
 /**
  * @throws SkylarkError (environment) `files.*` if the folder can't be used at all. One that is missing is a problem that
@@ -68,15 +37,6 @@ export async function openShare(options: ShareOptions): Promise<Share> {
   const share = new Share(options, await openRoot(options.path, options.clock));
   await share.open();
   return share;
-}
-
-async function openRoot(path: string, clock: Clock): Promise<ShareRoot> {
-  try {
-    return await openShareRoot(path, { clock });
-  } catch (thrown) {
-    if (errorCode(thrown) !== 'share.root_missing') throw thrown;
-    return new ShareRoot(path, clock);
-  }
 }
 
 export class Share {
@@ -102,7 +62,8 @@ export class Share {
   #isPaused = false;
   #closing: Promise<void> | undefined;
   #pruning: Timer | undefined;
-  #totals: { readonly at: number; readonly value: PendingTotals } | undefined;
+  /** What is kept is being changed. */
+  #isHalted = false;
 
   constructor(options: ShareOptions, root: ShareRoot) {
     this.#options = options;
@@ -120,11 +81,13 @@ export class Share {
       mayTidy: () => this.#joining === undefined,
       // What was found at joining may be just what is missing.
       mayFetch: () => this.#mayPlace() && (this.#joining === undefined || this.#joining.isRead),
-      countRefused: () => this.#pendingTotals().refused,
+      announce: (sha256) => this.#announce(sha256),
       received: (bytes) => this.#received.add(bytes),
       onPlaced: (path, sha256, size) => this.#onPlaced(path, sha256, size),
       onConflict: (path, uuid) => this.#tell({ kind: 'conflict', path, uuid }),
       onChanges: () => this.#wake(),
+      halt: () => this.#halt(),
+      proceed: () => this.#proceed(),
     });
     this.custody = this.#parts.custody;
     this.#parts.troubles.listen(() => this.#tellProblems());
@@ -132,20 +95,24 @@ export class Share {
   }
 
   async open(): Promise<void> {
-    const { sqlite, club, hashing, log } = this.#options;
+    const { sqlite, club, hashing, log, rules = EVERYTHING } = this.#options;
     const { signal } = this.#controller;
     const isFirst = this.#parts.index.byPath('/') === undefined;
-    if (isFirst && this.#options.isJoining) beginJoining(this.#parts.index);
+    // Who only sends joins with what is in the folder: that is what is to be sent.
+    if (isFirst && this.#options.isJoining && rules.direction !== 'send') beginJoining(this.#parts.index);
+    const isOther = await this.#parts.selecting.begin(rules);
     try {
       const settle = (uuid: string) => this.#parts.placer.settle(uuid);
       const shared = { sqlite, club, hashing, log, signal, settle };
       await recover({ ...shared, index: this.#parts.index, archive: this.#parts.archive, root: this.#root });
-      const { pending, partials } = this.#parts;
+      const { pending, partials, cache } = this.#parts;
       await partials.clean((sha256) => pending.isWanted(sha256), this.#options.clock.now());
+      await cache.clean();
     } catch (thrown) {
       // Without the folder there is nothing to recover: it keeps until it is back.
       if (!errorCode(thrown)?.startsWith('share.')) throw thrown;
     }
+    if (isOther) await this.#parts.selecting.apply();
     this.#startDetector();
     // A restart in the middle of the first listing of a folder that joins: what is in it is not yet known.
     if (!isFirst && this.#detector?.isCaptured !== false) this.#isReady = true;
@@ -154,28 +121,15 @@ export class Share {
   }
 
   status(): ShareStatus {
-    const { files, bytes } = this.#parts.index.totals();
-    const pending = this.#pendingTotals();
-    const progress = this.#detector?.progress();
-    const problems = this.problems();
-    const toExamine = progress?.toExamine.files ?? 0;
-    const isStopped = problems.some(({ stops }) => stops !== 'files');
-    return {
-      files,
-      bytes,
-      pendingFiles: pending.files,
-      pendingBytes: pending.bytes,
-      isSynced: this.#isReady && !isPending(pending) && toExamine === 0 && !isStopped,
+    return shareStatus(this.#parts, {
+      progress: this.#detector?.progress(),
+      problems: this.problems(),
+      isReady: this.#isReady,
       isPaused: this.#isPaused,
-      isScanning: progress?.isScanning ?? false,
       isJoining: this.#joining !== undefined,
       receiving: Math.round(this.#received.rate),
       sending: Math.round(this.#sent.rate),
-      archivedBytes: this.#parts.archive.bytes,
-      besideFiles: this.#parts.ownChanges.beside,
-      putRightFiles: this.#parts.ownChanges.putRight,
-      problems,
-    };
+    });
   }
 
   /** Bytes of contents since the opening. */
@@ -184,7 +138,8 @@ export class Share {
   }
 
   problems(): readonly Problem[] {
-    return [...(this.#detector?.problems() ?? []), ...this.#parts.troubles.current];
+    const { troubles, selecting } = this.#parts;
+    return [...(this.#detector?.problems() ?? []), ...troubles.current, ...selecting.problems];
   }
 
   /** What is directly in a folder of the share, by its records. */
@@ -209,9 +164,24 @@ export class Share {
 
   resume(): void {
     this.#isPaused = false;
+    if (this.#isHalted) return;
     this.#detector?.resume();
     this.#parts.reconciler.resume();
     this.#parts.fetcher.resume();
+  }
+
+  /**
+   * Keeps another part of the share from now on. What is no longer kept stays on the disk, and counts as deleted nowhere.
+   * Resolves when everything is known anew; the folder follows.
+   * @throws SkylarkError (user) `ignore.*` for patterns that are too many or too long; nothing has changed then.
+   */
+  select(rules: SelectionRules): Promise<void> {
+    return this.#parts.selecting.select(rules);
+  }
+
+  /** What is kept here. */
+  get selection(): Pick<Selection, 'rules' | 'ignoreFile'> {
+    return this.#parts.selection;
   }
 
   /** The owner's word that the folder is right as it is. @throws `share.*`, `files.*`. */
@@ -259,10 +229,11 @@ export class Share {
     this.#parts.room.close();
     for (const peer of this.#peers) peer.detach();
     this.#controller.abort(internalError('share.closed', 'the share was closed'));
+    await this.#parts.selecting.idle();
     await this.#detector?.close();
     await this.#parts.reconciler.close();
     await this.#parts.fetcher.close();
-    await this.#parts.changes.idle();
+    await Promise.all([this.#parts.changes.idle(), this.#parts.cache.idle()]);
     await this.#parts.archive.prune();
     this.#parts.follower.close();
     this.#root.close();
@@ -275,6 +246,7 @@ export class Share {
       fetcher: this.#parts.fetcher,
       demand: this.#parts.custody.demand,
       holdings: this.#parts.holdings,
+      held: () => this.#parts.holdings.filter(),
       sent: (bytes) => this.#sent.add(bytes),
       onDetach: () => this.#peers.delete(peer),
     });
@@ -289,7 +261,13 @@ export class Share {
     const detector = openDetector({
       root: this.#root,
       index: this.#parts.index,
-      records: detectorRecords(database, this.#parts.follower),
+      selection: this.#parts.selection,
+      records: detectorRecords({
+        ...this.#parts,
+        database,
+        onContent: (sha256) => this.#parts.selection.isPartial && this.#announce(sha256),
+      }),
+      onNoted: (path) => this.#onNoted(path),
       hashing: this.custody.hashing,
       clock,
       log,
@@ -305,6 +283,7 @@ export class Share {
     });
     this.#detector = detector;
     void detector.ready.then(() => {
+      if (this.#detector !== detector) return;
       this.#isReady = true;
       this.#wake();
     });
@@ -312,7 +291,34 @@ export class Share {
       this.#tellProblems();
       this.#wake();
     });
-    if (isJoiningNow) this.#startJoining(detector);
+    if (isJoiningNow && this.#joining === undefined) this.#startJoining();
+  }
+
+  async #halt(): Promise<void> {
+    const { reconciler, fetcher, changes } = this.#parts;
+    this.#isHalted = true;
+    reconciler.pause();
+    fetcher.pause();
+    await Promise.all([reconciler.idle(), fetcher.idle()]);
+    const detector = this.#detector;
+    this.#detector = undefined;
+    this.#isReady = false;
+    await detector?.close();
+    await changes.idle();
+  }
+
+  #proceed(): void {
+    this.#isHalted = false;
+    if (!this.#controller.signal.aborted) this.#startDetector();
+    if (this.#isPaused) this.pause();
+    else this.resume();
+    this.#renewPresence();
+    // What was found in the folder meanwhile is part of what is here.
+    void this.#detector?.settled().then(() => this.#renewPresence());
+  }
+
+  #renewPresence(): void {
+    for (const peer of this.#peers) peer.renewPresence();
   }
 
   /** Never rejects. What the disk refuses is found again by the next scan. */
@@ -326,23 +332,28 @@ export class Share {
     this.#wake();
   }
 
-  #startJoining(detector: Detector): void {
+  #startJoining(): void {
     const { clock, log, database } = this.#options;
     this.#joining = new Joining({
       index: this.#parts.index,
-      isPending: () => isPending(this.#pendingTotals()),
+      selection: this.#parts.selection,
+      isPending: () => this.#parts.count.isPending,
       clock,
       log,
-      isRead: () => this.#mayPlace() && detector.progress().toExamine.files === 0,
+      isRead: () => this.#mayPlace() && this.#detector?.progress().toExamine.files === 0,
       onRead: () => this.#wake(),
       ...(this.#options.joiningQuiet === undefined ? {} : { quiet: this.#options.joiningQuiet }),
       isSupplied: () => this.#peers.size > 0 && database.get('/') !== undefined,
-      toArchive: (row) => this.#parts.placer.putRight(row, undefined),
+      toArchive: async (row) => {
+        if (this.#parts.selecting.adopt(row)) this.#parts.reconciler.wake();
+        else await this.#parts.placer.putRight(row, undefined);
+      },
       onTrouble: (error) => this.#parts.troubles.add(error),
       onEnd: () => {
         this.#joining = undefined;
         this.#parts.troubles.clear();
-        detector.endJoining();
+        this.#detector?.endJoining();
+        void this.#parts.selecting.reread();
       },
     });
   }
@@ -353,26 +364,24 @@ export class Share {
   }
 
   #wake(): void {
-    this.#totals = undefined;
+    this.#parts.count.forget();
     this.#joining?.disturb();
     this.#parts.reconciler.wake();
     this.#parts.fetcher.wake();
   }
 
   #onPlaced(path: string, sha256: string, size: bigint): void {
-    for (const peer of this.#peers) peer.announce(sha256);
+    this.#announce(sha256);
+    this.#onNoted(path);
     this.#tell({ kind: 'placed', path, sha256, size });
   }
 
-  #pendingTotals(): PendingTotals {
-    const now = this.#options.clock.monotonic();
-    if (this.#totals === undefined || now - this.#totals.at > TOTALS_MS) {
-      const { pending, absences } = this.#parts;
-      const [all, missing] = [pending.totals(), absences.missing()];
-      const value = { ...all, files: all.files - missing.files, bytes: all.bytes - missing.bytes };
-      this.#totals = { at: now, value };
-    }
-    return this.#totals.value;
+  #announce(sha256: string): void {
+    for (const peer of this.#peers) peer.announce(sha256);
+  }
+
+  #onNoted(path: string): void {
+    if (path === IGNORE_FILE) void this.#parts.selecting.reread();
   }
 
   #prune(): void {
@@ -388,5 +397,3 @@ export class Share {
     for (const listener of this.#listeners) listener(event);
   }
 }
-
-const isPending = ({ files, folders }: PendingTotals) => files + folders > 0;

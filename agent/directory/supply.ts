@@ -14,6 +14,7 @@ import {
   temporaryPath,
 } from '../platform/files.ts';
 import type { Archive } from './archive.ts';
+import type { ContentCache } from './cache.ts';
 import type { DiskRoom } from './disk-room.ts';
 import type { Hashing } from './hashing.ts';
 import type { LocalIndex } from './local-index.ts';
@@ -69,6 +70,7 @@ export interface LocalContentsOptions {
   readonly root: ShareRoot;
   readonly index: LocalIndex;
   readonly archive: Archive;
+  readonly cache: Pick<ContentCache, 'find' | 'forget'>;
   readonly hashing: Hashing;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -85,8 +87,9 @@ export class LocalContents {
 
   /** Whether it is worth trying. */
   mayHave(sha256: string): boolean {
-    const { index, archive } = this.#options;
-    return index.bySha256(sha256, 1).length > 0 || archive.bySha256(sha256).length > 0;
+    const { index, archive, cache } = this.#options;
+    if (index.bySha256(sha256, 1).length > 0 || cache.find(sha256) !== undefined) return true;
+    return archive.bySha256(sha256).length > 0;
   }
 
   /**
@@ -110,7 +113,16 @@ export class LocalContents {
       // Removed by hand, or written to by a program that still had it open: as history it stays, as a source it is none.
       if ((await root.look(archived.path)) === undefined) archive.forget(archived);
     }
-    return undefined;
+    return this.#cached(sha256, label);
+  }
+
+  async #cached(sha256: string, label: string): Promise<Supply | undefined> {
+    const { cache } = this.#options;
+    const path = cache.find(sha256);
+    const supply = path === undefined ? undefined : await this.#from(path, sha256, label, () => true);
+    // It is of no use to anybody as it is.
+    if (path !== undefined && supply === undefined) await cache.forget(sha256);
+    return supply;
   }
 
   async #from(

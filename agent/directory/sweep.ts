@@ -12,10 +12,12 @@ import type { IndexRow, LocalIndex } from './local-index.ts';
 import type { ProblemList } from './problems.ts';
 import { type Recorder, recordGone } from './record-changes.ts';
 import type { RefusedWrites } from './refused-writes.ts';
+import type { Selection } from './selection.ts';
 
 export interface SweepOptions {
   readonly root: ShareRoot;
   readonly index: LocalIndex;
+  readonly selection: Selection;
   readonly recorder: Recorder;
   readonly clock: Clock;
   readonly log: Logger;
@@ -161,12 +163,15 @@ class DeletionSweeper implements Sweeper {
   }
 
   async #isGone(row: IndexRow): Promise<boolean> {
-    const { root, index, isHeld, onPresent } = this.#options;
+    const { root, index, isHeld, onPresent, selection } = this.#options;
     if (isHeld(row.path)) return false;
     try {
       const facts = await root.lookExactly(index.localPath(row.path));
       // A link or a pipe has taken its place: nothing that could be synced is left.
       if (facts === undefined || facts.kind === 'symlink' || facts.kind === 'special')
+        return !index.mayHaveMoved(row);
+      // Something that is ignored is not the record's file, whatever name it has.
+      if (row.uuid !== undefined && !selection.isWanted(row.path, facts.kind))
         return !index.mayHaveMoved(row);
       onPresent(row.path);
       return false;
@@ -184,7 +189,8 @@ class DeletionSweeper implements Sweeper {
     recorder.records.transaction(() => {
       for (const row of gone) {
         if (isHeld(row.path)) continue;
-        if (recordGone(row, recorder) === 'recorded' && row.kind === 'file') files += 1;
+        const isOfRecord = row.uuid !== undefined && row.kind === 'file';
+        if (recordGone(row, recorder) === 'recorded' && isOfRecord) files += 1;
       }
     });
     writes.worked();

@@ -7,6 +7,7 @@ import { EventFeed } from '../../agent/control/event-feed.ts';
 import { findShare } from '../../agent/control/find-share.ts';
 import type { Answers } from '../../agent/control/messages.ts';
 import type { ControlledAgent } from '../../agent/control/server.ts';
+import { changedRules, EVERYTHING } from '../../agent/directory/selection.ts';
 
 export interface SampleAgent {
   readonly agent: ControlledAgent;
@@ -71,6 +72,10 @@ export function sampleAgent(): SampleAgent {
       }
       shares.push({ id: 'added', name: 'added', path });
       return {};
+    },
+    async setShare({ share, selection }) {
+      findShare(shares, share);
+      return { selection: changedRules(EVERYTHING, selection ?? {}) };
     },
     async removeShare({ share }) {
       shares.splice(shares.indexOf(findShare(shares, share)), 1);

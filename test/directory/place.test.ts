@@ -59,11 +59,13 @@ class Place {
       mayPlace: () => true,
       mayTidy: () => true,
       mayFetch: () => true,
-      countRefused: () => 0,
       received: () => undefined,
       onPlaced: (path) => this.placed.push(path),
       onConflict: () => undefined,
       onChanges: () => undefined,
+      announce: () => undefined,
+      halt: () => Promise.resolve(),
+      proceed: () => undefined,
     });
   }
 
@@ -179,7 +181,14 @@ describe('a file is placed', () => {
       assert.equal(mode & 0o7777n, 0o751n);
       assert.equal(mtimeNs / 1_000n, 981_173_106_000_789n);
       assert.deepEqual(place.placed, ['/folder/file']);
-      assert.deepEqual(place.parts.pending.totals(), { files: 0, bytes: 0n, folders: 0, refused: 0 });
+      assert.deepEqual(place.parts.pending.totals(), {
+        files: 0,
+        bytes: 0n,
+        folders: 0,
+        refused: 0,
+        unwanted: 0,
+        unwantedBytes: 0n,
+      });
     }));
 
   it('only when its contents are there', () =>
@@ -318,7 +327,14 @@ describe('names', () => {
       for (let round = 0; round < 3; round++)
         await Promise.all(['a', 'b', 'c'].map((uuid) => place.apply(uuid)));
       assert.deepEqual(place.shown(), ['a=was c', 'b=was a', 'c=was b']);
-      assert.deepEqual(place.parts.pending.totals(), { files: 0, bytes: 0n, folders: 0, refused: 0 });
+      assert.deepEqual(place.parts.pending.totals(), {
+        files: 0,
+        bytes: 0n,
+        folders: 0,
+        refused: 0,
+        unwanted: 0,
+        unwantedBytes: 0n,
+      });
     }));
 
   it('of a whole folder change, and the old folder goes with its last file', () =>

@@ -81,7 +81,19 @@ describe('pending records', () => {
     pending.put({ uuid: uuid(3), kind: 'content', sha256: A, size: 9_007_199_254_740_993n });
     pending.put({ uuid: uuid(4), kind: 'removal' });
     pending.put({ uuid: uuid(5), kind: 'refused', reason: 'path.component_dots' });
-    assert.deepEqual(pending.totals(), { files: 2, bytes: 9_007_199_254_740_993n, folders: 2, refused: 1 });
+    pending.put({ uuid: uuid(6), kind: 'unwanted', sha256: B, size: 7n });
+    pending.put({ uuid: uuid(7), kind: 'unwanted_folder' });
+    assert.deepEqual(pending.totals(), {
+      files: 2,
+      bytes: 9_007_199_254_740_993n,
+      folders: 2,
+      refused: 1,
+      unwanted: 1,
+      unwantedBytes: 7n,
+    });
+    assert.deepEqual([pending.isWanted(A), pending.isWanted(B)], [true, false]);
+    assert.deepEqual([pending.isKnown(A), pending.isKnown(B)], [true, true]);
+    assert.equal(pending.waitingFor(B).length, 0);
     const first = pending.first('folder', 10, { rank: -100, id: 0n });
     assert.deepEqual(
       first.map((row) => row.uuid),
@@ -89,7 +101,14 @@ describe('pending records', () => {
     );
     assert.equal(pending.get(uuid(5))?.reason, 'path.component_dots');
     pending.removeAll();
-    assert.deepEqual(pending.totals(), { files: 0, bytes: 0n, folders: 0, refused: 0 });
+    assert.deepEqual(pending.totals(), {
+      files: 0,
+      bytes: 0n,
+      folders: 0,
+      refused: 0,
+      unwanted: 0,
+      unwantedBytes: 0n,
+    });
     assert.equal(other.totals().files, 1);
   });
 });

@@ -30,6 +30,13 @@ export interface StatusDocument {
     readonly pending_files: number;
     readonly synced: boolean;
     readonly beside_files: number;
+    readonly unwanted_files: number;
+    readonly selection: {
+      readonly direction: string;
+      readonly shallow: boolean;
+      readonly only: readonly string[];
+      readonly ignore: readonly string[];
+    };
     readonly put_right_files: number;
   }[];
   readonly peers: readonly { readonly id: string; readonly connected: boolean; readonly name: string }[];
