@@ -219,6 +219,8 @@ export class Surroundings {
     }
     // Inodes prove nothing on FAT, but there the folder shows only one spelling.
     if ((await root.lookExactly(local)) !== undefined) return false;
+    // Gone in this very moment, and no other spelling of anything.
+    if ((await root.look(local))?.ino !== facts.ino) return false;
     const own = uuid === undefined ? undefined : index.byUuid(uuid);
     return own === undefined || foldName(own.path) !== foldName(path);
   }

@@ -191,6 +191,22 @@ describe('a file is placed', () => {
       });
     }));
 
+  it('under its own name, also if what was in the way goes just when it is looked at', () =>
+    inPlace(async (place) => {
+      const { root } = place;
+      const { lookExactly } = root;
+      fs.symlinkSync(tmpdir(), place.at('folder'));
+      root.lookExactly = (path) => {
+        fs.rmSync(place.at('folder'), { force: true });
+        return lookExactly.call(root, path);
+      };
+      place.record({ uuid: 'd', key: '/folder', value: FOLDER });
+      assert.equal(await place.apply('d'), 'blocked');
+      root.lookExactly = lookExactly;
+      assert.equal(await place.apply('d'), 'done');
+      assert.deepEqual(place.shown(), ['folder/']);
+    }));
+
   it('only when its contents are there', () =>
     inPlace(async (place) => {
       place.record({ uuid: 'f', key: '/file', value: file('contents') });
