@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import {
   chmod,
   mkdir,
@@ -323,25 +324,21 @@ describe('conflicting changes', () => {
       const a = await club.member('a');
       const b = await club.member('b');
       await writeFile(a.at('file'), 'original');
-      // Held up at first, so that the record is there long before the contents.
-      let isHeld = false;
-      let letGo: () => void = () => {};
-      const gate = new Promise<void>((resolve) => {
-        letGo = resolve;
-      });
-      const connection = connect(a, b);
+      connect(a, b);
       await same(a, b, 'the original');
       await settled(a, b);
       const large = randomBytes(20_000_000);
-      const wasPending = eventually('the newer version is pending', () => {
-        isHeld ||= b.share.status().pendingFiles > 0;
-        return isHeld;
+      // The moment the record is there: its contents have yet to be asked for.
+      const edited = new Promise<void>((resolve) => {
+        const stop = b.database.onCommit((changes) => {
+          if (!changes.some(({ after }) => after.key === '/file' && after.lastUpdatedBy === a.self)) return;
+          stop();
+          writeFileSync(b.at('file'), 'edited on the right');
+          resolve();
+        });
       });
       await writeFile(a.at('file'), large);
-      await wasPending;
-      await writeFile(b.at('file'), 'edited on the right');
-      letGo();
-      await gate;
+      await edited;
       await eventually('there are two files', async () => (await treeOf(b.folder)).length === 2);
       await same(a, b, 'both have both');
       const contents = await Promise.all(
@@ -349,7 +346,6 @@ describe('conflicting changes', () => {
       );
       assert.ok(contents.some((bytes) => bytes.equals(large)));
       assert.ok(contents.some((bytes) => bytes.toString() === 'edited on the right'));
-      void connection;
     }));
 
   it('between the deletion of a folder and an edit in it keep the folder for as long as there is something in it', () =>
