@@ -93,7 +93,8 @@ export const SMALL_DISK: PeerNeeds = { programs: ['mount', 'umount'], root: true
 
 const SIZE = 48 * 2 ** 20;
 const INODES = 600;
-const NO_SPACE = /no_space|disk_full|write_failed|files\.failed|io$/;
+/** `no_room`: there is some left, and it is the reserve. */
+const NO_SPACE = /no_space|no_room|disk_full|write_failed|files\.failed|io$/;
 
 /** State and share of A on a tmpfs that is filled to a few pages or inodes, and made room on again. */
 export async function runFullDisk(scene: Scene, tally: Tally, rounds: Rounds): Promise<void> {
