@@ -79,13 +79,32 @@ export function parsePattern(line: string): IgnorePattern | undefined {
   const isFloating = !text.includes('/');
   if (text.startsWith('/')) text = text.slice(1);
   if (isFloating) return { isNegated, onlyFolders, isFloating, components: [parseComponent(text)] };
-  const names = text.split('/');
+  const names = splitPattern(text);
   const components = names.flatMap((name, i): Component[] => {
-    if (name !== '**') return [parseComponent(name)];
+    // git takes more than two for two.
+    if (name.length < 2 || name.replaceAll('*', '') !== '') return [parseComponent(name)];
     // At the end it stands for what is inside, not for the folder itself.
     return i === names.length - 1 ? [['star'], 'many'] : ['many'];
   });
   return { isNegated, onlyFolders, isFloating, components };
+}
+
+/**
+ * At its slashes, but for those between brackets, which stand for no character of a name. Behind a bracket that never
+ * closes nothing counts: the pattern fits nothing.
+ */
+function splitPattern(text: string): string[] {
+  const characters = Array.from(text);
+  const names: string[] = [];
+  let start = 0;
+  for (let i = 0; i < characters.length; i++) {
+    if (characters[i] === '[') i = parseClass(characters, i + 1)?.end ?? characters.length;
+    else if (characters[i] === '\\' && characters[i + 1] !== '/') i += 1;
+    if (characters[i] !== '/') continue;
+    names.push(characters.slice(start, i).join(''));
+    start = i + 1;
+  }
+  return [...names, characters.slice(start).join('')];
 }
 
 /** What the last pattern that fits says: true: ignore it; undefined: none fits. Folders above are not looked at. */
@@ -227,7 +246,8 @@ function parseClass(
       if (given === undefined) return undefined;
       last = given;
     }
-    ranges.push([pointOf(character), pointOf(last)]);
+    // The first is in it also if the last comes before it.
+    ranges.push([pointOf(character), Math.max(pointOf(character), pointOf(last))]);
     i += 1;
   }
 }

@@ -34,8 +34,10 @@ test('two asterisks stand for any number of folders, at the end for what is insi
   assert.ok(ignores('a/**/z', '/a/z'));
   assert.ok(ignores('a/**/z', '/a/b/c/z'));
   assert.ok(ignores('**/z', '/z'));
-  assert.ok(ignores('a/**', '/a/b'));
+  assert.ok(ignores('***/z', '/z'), 'more of them are no more');
   assert.ok(!ignores('a/**', '/a', 'directory'));
+  assert.ok(!ignores('a/***', '/a', 'directory'));
+  assert.ok(ignores('a/**', '/a/b'));
 });
 
 test('what lies in an ignored folder can not be taken back; what lies beside can', () => {
@@ -48,6 +50,17 @@ test('a slash at the end means folders only', () => {
   assert.ok(ignores('build/', '/build', 'directory'));
   assert.ok(!ignores('build/', '/build', 'file'));
   assert.ok(ignores('build/', '/src/build/x'));
+});
+
+test('brackets stand for one of several characters, a range backwards for its first', () => {
+  assert.ok(ignores('[ab].mid', '/a.mid'));
+  assert.ok(ignores('[b-d]', '/c'));
+  assert.ok(!ignores('[!b-d]', '/c'));
+  assert.ok(ignores('[d-b]', '/d'));
+  assert.ok(!ignores('[d-b]', '/c'));
+  assert.ok(!ignores('[d-b]', '/b'));
+  assert.ok(ignores('/x[/y]/z', '/xy/z'), 'a slash between brackets parts nothing');
+  assert.ok(!ignores('/x[y/z', '/x[y/z'), 'nor is one that never closes anything');
 });
 
 test('comments, blank lines and spaces at the end count for nothing, unless they are escaped', () => {
@@ -100,7 +113,8 @@ test('patterns made to take long take no longer than others', () => {
   const name = 'a'.repeat(250);
   const evil = `${'*a'.repeat(500)}b`;
   const folders = `${'**/a/'.repeat(200)}b`;
-  const selection = selectionOf([...Array.from({ length: 30 }, () => evil), folders].join('\n'));
+  const open = `/${'['.repeat(1_000)}`;
+  const selection = selectionOf([...Array.from({ length: 30 }, () => evil), folders, open].join('\n'));
   const path = `/${'a/'.repeat(100)}${name}`;
   assert.equal(selection.standing(path, 'file'), 'wanted');
 });
