@@ -5,7 +5,7 @@ import { describeFailure, runCommand } from './commands/run-command.ts';
 import { COMMANDS } from './commands/table.ts';
 import {
   exitProcess,
-  keepYoungHeapSmall,
+  keepHeapSmall,
   onUncaught,
   openEndSignals,
   processArguments,
@@ -14,7 +14,7 @@ import {
 import { ReaderGone, standardError, standardOutput } from './platform/terminal.ts';
 
 async function main(): Promise<void> {
-  keepYoungHeapSmall();
+  keepHeapSmall();
   const environment = processEnvironment();
   const typed = processArguments();
   const readerGone = new AbortController();

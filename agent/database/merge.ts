@@ -135,7 +135,8 @@ export function displacement(loser: Version): Derived {
   };
 }
 
-const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
+/** Letters of a mark; each stands for five bits. */
+export const MARK_LETTERS = 'abcdefghijklmnopqrstuvwxyz234567';
 
 /**
  * SHA-256 of the text `uuid:last_updated_by:last_updated_rev`: 16 bytes are the uuid, the next 5 the mark in base32. A
@@ -147,9 +148,10 @@ function identify(loser: Version): { uuid: string; mark: string } {
   const change = isUntouchedCopy ? `${uuid}:1` : `${loser.lastUpdatedBy}:${loser.lastUpdatedRev}`;
   const hash = toHex(sha256(utf8(`${uuid}:${change}`)));
   const bits = BigInt(`0x${hash.slice(32, 42)}`);
-  const mark = Array.from({ length: 8 }, (_, i) => BASE32[Number((bits >> BigInt(35 - 5 * i)) & 31n)]).join(
-    '',
-  );
+  const mark = Array.from(
+    { length: 8 },
+    (_, i) => MARK_LETTERS[Number((bits >> BigInt(35 - 5 * i)) & 31n)],
+  ).join('');
   return { uuid: hash.slice(0, 32), mark };
 }
 

@@ -6,6 +6,7 @@
 import { utf8 } from '../base/bytes.ts';
 import type { Json } from '../base/json.ts';
 import { sha256 } from '../crypto/hash.ts';
+import { MARK_LETTERS } from '../database/merge.ts';
 import { decodeEntry, type FileEntry, ROOT_KEY } from './entry.ts';
 import { refusalOf } from './paths.ts';
 
@@ -51,12 +52,10 @@ export function conflictKey(key: string, mark: string): string {
   return `${folder}${firstBytes(stem, MAX_NAME_BYTES - utf8(end).length)}${end}`;
 }
 
-const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
-
 /** Eight characters for a record that gets another name, the same on every peer. */
 export function markOf(uuid: string): string {
   const hash = sha256(utf8(uuid));
-  return Array.from(hash.subarray(0, 8), (byte) => BASE32[byte & 31]).join('');
+  return Array.from(hash.subarray(0, 8), (byte) => MARK_LETTERS[byte & 31]).join('');
 }
 
 function liveFile({ key, value, deleted }: Contender): FileEntry | undefined {

@@ -17,6 +17,7 @@ import type { ByteStream } from '../../agent/base/stream.ts';
 import { connectTcp, listenTcp } from '../../agent/platform/net.ts';
 import { openSocketStream } from '../../agent/platform/socket-stream.ts';
 import { acceptChannel, connectChannel, type TlsPolicy } from '../../agent/secure-channel/channel.ts';
+import { median } from './measuring.ts';
 
 const MEBIBYTE = 1_048_576;
 const HOST = '127.0.0.1';
@@ -159,10 +160,6 @@ async function handshakes(way: Way, port: number): Promise<number> {
     await stream.close();
   }
   return (HANDSHAKES * 1000) / (performance.now() - start);
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 async function main(): Promise<void> {

@@ -13,20 +13,12 @@ import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { joined, TestAgent } from '../../test/support/agents.ts';
+import { median, timed } from './measuring.ts';
 
 const edits = Number(process.argv[2] ?? 40);
 const root = await mkdtemp(join(tmpdir(), 'skylark-bench-'));
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-}
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  await work();
-  return performance.now() - start;
-}
 
 /** Milliseconds from closing the written file until `target` holds the same bytes, seen within a millisecond. */
 async function arrival(source: string, target: string, bytes: Buffer): Promise<number> {

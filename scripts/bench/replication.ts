@@ -9,12 +9,12 @@
  */
 
 import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   fsyncSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -26,7 +26,8 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type Replicator, rsync, skylark, syncthing, until } from './replicators.ts';
+import { countFiles, cpuOf, median, timed, until } from './measuring.ts';
+import { type Replicator, rsync, skylark, syncthing } from './replicators.ts';
 
 const { values } = parseArgs({
   options: {
@@ -99,19 +100,20 @@ async function measure(replicator: Replicator, figures: Figures): Promise<void> 
   const files = Number(values.files);
   fillSmall(left, files);
   await replicator.indexed(files + 1);
-  const cpu = cpuOf(replicator.pid);
+  // A daemon of rsync's has no process that stays.
+  const cpuOfB = () => (replicator.pid === undefined ? undefined : cpuOf(replicator.pid));
+  const cpu = cpuOfB();
   note(`${files} files of 4 KiB cold, ms`, await syncing(replicator, () => countFiles(right) === files + 1));
-  if (cpu !== undefined)
-    note(`${files} files of 4 KiB cold, ms of B's CPU`, (cpuOf(replicator.pid) ?? 0) - cpu);
+  if (cpu !== undefined) note(`${files} files of 4 KiB cold, ms of B's CPU`, (cpuOfB() ?? 0) - cpu);
 
   if (replicator.rescan !== undefined) note('rescan, ms', await timed(replicator.rescan));
   if (replicator.restart === undefined) return;
   note('start to answering, ms', await replicator.restart());
   await wait(10_000);
   note('idle, MB of PSS', pssOf(replicator.pid));
-  const idle = cpuOf(replicator.pid) ?? 0;
+  const idle = cpuOfB() ?? 0;
   await wait(20_000);
-  note('idle, ms of CPU a minute', ((cpuOf(replicator.pid) ?? 0) - idle) * 3);
+  note('idle, ms of CPU a minute', ((cpuOfB() ?? 0) - idle) * 3);
   const arrivals: number[] = [];
   for (let i = 0; i < 5; i++) {
     const name = `new ${i}`;
@@ -130,30 +132,16 @@ async function syncing(replicator: Replicator, isThere: () => boolean): Promise<
   });
 }
 
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  await work();
-  return performance.now() - start;
-}
-
 function fillLarge(path: string, mebibytes: number): void {
   const file = openSync(path, 'w');
-  const block = Buffer.alloc(MIB);
-  for (let i = 0; i < mebibytes; i++) {
-    for (let at = 0; at < MIB; at += 65_536)
-      crypto.getRandomValues(new Uint8Array(block.buffer, block.byteOffset + at, 65_536));
-    writeSync(file, block);
-  }
+  for (let i = 0; i < mebibytes; i++) writeSync(file, randomBytes(MIB));
   fsyncSync(file);
   closeSync(file);
 }
 
 function editLarge(path: string): void {
   const file = openSync(path, 'r+');
-  const block = Buffer.alloc(MIB);
-  for (let at = 0; at < MIB; at += 65_536)
-    crypto.getRandomValues(new Uint8Array(block.buffer, block.byteOffset + at, 65_536));
-  writeSync(file, block, 0, MIB, Math.floor((Number(values.mib) / 2) * MIB));
+  writeSync(file, randomBytes(MIB), 0, MIB, Math.floor((Number(values.mib) / 2) * MIB));
   fsyncSync(file);
   closeSync(file);
 }
@@ -177,34 +165,16 @@ function sizeOf(path: string): number | undefined {
 /** Whole milliseconds: more than that is not kept by all three. */
 function timeOf(path: string): number | undefined {
   const ms = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
-  return ms === undefined ? undefined : Math.floor(ms / 1_000);
-}
-
-function countFiles(folder: string): number {
-  const entries = readdirSync(folder, { withFileTypes: true }).filter(({ name }) => !name.startsWith('.'));
-  const inside = (name: string) => countFiles(join(folder, name));
-  return entries.reduce((sum, entry) => sum + (entry.isDirectory() ? inside(entry.name) : 1), 0);
+  return ms === undefined ? undefined : Math.floor(ms);
 }
 
 function loopbackBytes(): number {
   return Number(/lo:\s*(\d+)/.exec(readFileSync('/proc/net/dev', 'utf8'))?.[1] ?? 0);
 }
 
-function cpuOf(pid: number | undefined): number | undefined {
-  if (pid === undefined) return undefined;
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
-
 function pssOf(pid: number | undefined): number {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
   return (Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0) * 1_024) / 1e6;
-}
-
-function median(list: readonly number[]): number {
-  return list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN;
 }
 
 function print(): void {

@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { joined, TestAgent } from '../../test/support/agents.ts';
+import { until } from './measuring.ts';
 
 /** Two nodes on loopback, A with the folder `left` and B with `right`, which know each other. */
 export interface Replicator {
@@ -27,13 +28,6 @@ export interface Replicator {
   /** Process of B. */
   readonly pid: number | undefined;
   end(): Promise<void>;
-}
-
-export async function until(check: () => boolean | Promise<boolean>, pause: number): Promise<void> {
-  for (const end = performance.now() + 900_000; !(await check()); ) {
-    if (performance.now() > end) throw new Error('it takes more than fifteen minutes');
-    await wait(pause);
-  }
 }
 
 async function freePort(): Promise<number> {

@@ -17,6 +17,7 @@ import { openLocalIndex } from '../../agent/directory/local-index.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
 import { openSqlite } from '../../agent/platform/sqlite.ts';
 import { databaseRecords } from '../../test/directory/plain-records.ts';
+import { median } from './measuring.ts';
 
 const FOLDER_FILES = 100;
 const RESCANS = 5;
@@ -145,10 +146,6 @@ function cpuTime(): () => number {
 function memory(): number {
   globalThis.gc?.();
   return round(process.memoryUsage.rss() / 1e6);
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 function round(value: number): number {

@@ -13,9 +13,9 @@ import { closeSync, copyFileSync, fsyncSync, mkdirSync, openSync, readdirSync, r
 import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { connect, withClub } from '../../test/directory/members.ts';
 import { joined, TestAgent } from '../../test/support/agents.ts';
+import { countFiles, cpuOf, median, until } from './measuring.ts';
 
 const [mode = 'memory', mebibytes = '512', count = '10000', rounds = '3'] = process.argv.slice(2);
 const MIB = 1_048_576;
@@ -107,7 +107,7 @@ async function inMemory(scenario: Scenario): Promise<Measured> {
     const start = performance.now();
     const before = process.cpuUsage();
     connect(a, b);
-    await until(() => b.share.status().files === scenario.files && b.share.status().isSynced);
+    await until(() => b.share.status().files === scenario.files && b.share.status().isSynced, 5);
     ms = performance.now() - start;
     const { user, system } = process.cpuUsage(before);
     cpuMs = (user + system) / 1_000;
@@ -172,14 +172,6 @@ function copyFolder(from: string, to: string): void {
   }
 }
 
-/** Since its start; clock ticks are hundredths of a second. */
-function cpuOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
-
 async function inFolder<T>(body: (top: string) => Promise<T>): Promise<T> {
   const top = await mkdtemp(join(tmpdir(), 'skylark-bench-'));
   try {
@@ -187,21 +179,4 @@ async function inFolder<T>(body: (top: string) => Promise<T>): Promise<T> {
   } finally {
     await rm(top, { recursive: true, force: true });
   }
-}
-
-function countFiles(folder: string): number {
-  const entries = readdirSync(folder, { withFileTypes: true }).filter(({ name }) => name !== '.clearskies');
-  const inside = (name: string) => countFiles(join(folder, name));
-  return entries.reduce((sum, entry) => sum + (entry.isDirectory() ? inside(entry.name) : 1), 0);
-}
-
-async function until(check: () => boolean | Promise<boolean>, pause = 5): Promise<void> {
-  for (const end = performance.now() + 300_000; !(await check()); ) {
-    if (performance.now() > end) throw new Error('it takes more than five minutes');
-    await wait(pause);
-  }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }

@@ -1,0 +1,39 @@
+/** What the benchmarks measure with. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+/** Milliseconds that the work takes. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+/** Asks every `pause` milliseconds. @throws after fifteen minutes. */
+export async function until(check: () => boolean | Promise<boolean>, pause: number): Promise<void> {
+  for (const end = performance.now() + 900_000; !(await check()); ) {
+    if (performance.now() > end) throw new Error('it takes more than fifteen minutes');
+    await wait(pause);
+  }
+}
+
+/** Milliseconds of processor time since the process was started; the kernel counts hundredths of a second. */
+export function cpuOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** Files below the folder; what a program keeps for itself has a hidden name. */
+export function countFiles(folder: string): number {
+  const entries = readdirSync(folder, { withFileTypes: true }).filter(({ name }) => !name.startsWith('.'));
+  const inside = (name: string) => countFiles(join(folder, name));
+  return entries.reduce((sum, entry) => sum + (entry.isDirectory() ? inside(entry.name) : 1), 0);
+}
