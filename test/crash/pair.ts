@@ -133,6 +133,8 @@ export class Pair {
 
   /** No revision came to mean something else, and nobody knows a revision of another that it has not given out. */
   checkRevisions(): void {
+    // The agents work on meanwhile: what one has read of the other is looked at before what the other is at.
+    const [aBefore, bBefore] = [this.a, this.b].map(revisionsOf);
     const [a, b] = [this.a, this.b].map(revisionsOf);
     if (a === undefined || b === undefined) return;
     for (const { versions } of [a, b])
@@ -144,12 +146,12 @@ export class Pair {
         this.#revisions.set(revision, meaning);
       }
     for (const [one, other, name] of [
-      [a, b, 'a'],
-      [b, a, 'b'],
+      [a, bBefore, 'a'],
+      [b, aBefore, 'b'],
     ] as const) {
-      const known = other.since.get(one.self);
-      if (known !== undefined && known > one.revision)
-        this.tally.violate(`${name} is at revision ${one.revision}, the other has read up to ${known}`);
+      const read = other?.since.get(one.self);
+      if (read !== undefined && read > one.revision)
+        this.tally.violate(`${name} is at revision ${one.revision}, the other has read up to ${read}`);
     }
   }
 }
