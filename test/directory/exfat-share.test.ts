@@ -3,11 +3,9 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { missingForCards, withCard } from '../support/exfat-card.ts';
+import { CARD, withCard } from '../support/exfat-card.ts';
+import { peerTest } from '../support/peers.ts';
 import { connect, eventually, withClub } from './members.ts';
-
-const skip = missingForCards() ?? false;
 
 /** Names and contents, without our own. */
 function shown(folder: string): string[] {
@@ -24,11 +22,9 @@ function shown(folder: string): string[] {
   return lines.sort();
 }
 
-test(
+peerTest(
   'names that are one on exFAT are both kept, edits and deletions go both ways, replaced files are archived',
-  {
-    skip,
-  },
+  CARD,
   () =>
     withCard((card) =>
       withClub(async (club) => {

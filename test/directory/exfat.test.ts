@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { openShareRoot } from '../../agent/platform/files.ts';
-import { type Card, missingForCards, withCard } from '../support/exfat-card.ts';
+import { CARD, type Card, withCard } from '../support/exfat-card.ts';
+import { peerTest } from '../support/peers.ts';
 import { type Folder, withFolder } from './folder.ts';
 import { news, opened } from './hasty-detector.ts';
 
@@ -24,10 +24,7 @@ async function withSharedCard(body: (folder: Folder, card: Card) => Promise<void
   );
 }
 
-const reason = missingForCards();
-const skip = reason ?? false;
-
-test('files are placed, replaced, moved and removed on exFAT', { skip }, async () => {
+peerTest('files are placed, replaced, moved and removed on exFAT', CARD, async () => {
   await withSharedCard(async ({ root, at }) => {
     const place = async (content: string, expected: 'absent' | 'present') => {
       const file = await root.openTemporary('t', {});
@@ -54,35 +51,46 @@ test('files are placed, replaced, moved and removed on exFAT', { skip }, async (
   });
 });
 
-test('a share on exFAT is followed; a mere change of case is a rename; nothing is a change after mounting again', {
-  skip,
-}, async () => {
-  await withSharedCard(async (folder, card) => {
-    const { root, at } = folder;
-    fs.mkdirSync(at('/Takes'));
-    // Equal in size and time, which on exFAT says little.
-    for (const name of ['a', 'b', 'c']) fs.writeFileSync(at(`/Takes/${name}.mid`), `take ${name}`);
-    for (const name of ['a', 'b', 'c']) fs.utimesSync(at(`/Takes/${name}.mid`), 1_600_000_000, 1_600_000_000);
-    const detector = await opened(folder, { root });
-    assert.deepEqual(folder.records.keys(), ['/', '/Takes', '/Takes/a.mid', '/Takes/b.mid', '/Takes/c.mid']);
-    const hashes = new Set(['a', 'b', 'c'].map((name) => folder.index.byPath(`/Takes/${name}.mid`)?.sha256));
-    assert.equal(hashes.size, 3);
-    news(folder);
-    fs.renameSync(at('/Takes/a.mid'), at('/Takes/A.mid'));
-    await detector.rescan();
-    assert.deepEqual(news(folder), ['rename /Takes/a.mid -> /Takes/A.mid']);
-    fs.renameSync(at('/Takes/b.mid'), at('/b.mid'));
-    await detector.rescan();
-    assert.deepEqual(news(folder), ['rename /Takes/b.mid -> /b.mid']);
-    await detector.close();
-    root.close();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    card.unmount();
-    card.mount();
-    const again = await openShareRoot(card.path);
-    const second = await opened(folder, { root: again });
-    assert.deepEqual([news(folder), second.problems()], [[], []]);
-    await second.close();
-    again.close();
-  });
-});
+peerTest(
+  'a share on exFAT is followed; a mere change of case is a rename; nothing is a change after mounting again',
+  CARD,
+  async () => {
+    await withSharedCard(async (folder, card) => {
+      const { root, at } = folder;
+      fs.mkdirSync(at('/Takes'));
+      // Equal in size and time, which on exFAT says little.
+      for (const name of ['a', 'b', 'c']) fs.writeFileSync(at(`/Takes/${name}.mid`), `take ${name}`);
+      for (const name of ['a', 'b', 'c'])
+        fs.utimesSync(at(`/Takes/${name}.mid`), 1_600_000_000, 1_600_000_000);
+      const detector = await opened(folder, { root });
+      assert.deepEqual(folder.records.keys(), [
+        '/',
+        '/Takes',
+        '/Takes/a.mid',
+        '/Takes/b.mid',
+        '/Takes/c.mid',
+      ]);
+      const hashes = new Set(
+        ['a', 'b', 'c'].map((name) => folder.index.byPath(`/Takes/${name}.mid`)?.sha256),
+      );
+      assert.equal(hashes.size, 3);
+      news(folder);
+      fs.renameSync(at('/Takes/a.mid'), at('/Takes/A.mid'));
+      await detector.rescan();
+      assert.deepEqual(news(folder), ['rename /Takes/a.mid -> /Takes/A.mid']);
+      fs.renameSync(at('/Takes/b.mid'), at('/b.mid'));
+      await detector.rescan();
+      assert.deepEqual(news(folder), ['rename /Takes/b.mid -> /b.mid']);
+      await detector.close();
+      root.close();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      card.unmount();
+      card.mount();
+      const again = await openShareRoot(card.path);
+      const second = await opened(folder, { root: again });
+      assert.deepEqual([news(folder), second.problems()], [[], []]);
+      await second.close();
+      again.close();
+    });
+  },
+);

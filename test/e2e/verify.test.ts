@@ -33,8 +33,11 @@ peerTest('what the disk has damaged is found, told, never spread, and repaired',
   disk.rot('The beginning of a melody');
   await a.start();
   const found = await a.command('verify', 'Music');
-  assert.equal(found.exitCode, 1);
-  assert.equal(found.stdout, '2 files read, 4.3 kB; 1 damaged, 0 repaired\n');
+  assert.deepEqual(
+    [found.exitCode, found.stdout],
+    [1, '2 files read, 4.3 kB; 1 damaged, 0 repaired\n'],
+    found.stderr,
+  );
   assert.match(found.stderr, /^\/song is damaged by the disk, and no copy of it was found\n/);
   assert.match(found.stderr, /\nskylark verify: 1 file of the share is not as it should be; /);
   assert.deepEqual(await problems(a), ['share.damaged']);

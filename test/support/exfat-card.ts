@@ -4,22 +4,24 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { PeerNeeds } from './peers.ts';
 
 const run = (command: string, ...parameters: string[]) =>
   execFileSync(command, parameters, { encoding: 'utf8', stdio: 'pipe' });
 
-/** Why exFAT can't be mounted here; undefined if it can. */
-export function missingForCards(): string | undefined {
-  if (process.getuid?.() !== 0) return 'needs root, to mount';
-  for (const program of ['mkfs.exfat', 'mount.exfat-fuse', 'losetup'])
-    if (spawnSync('which', [program]).status !== 0) return `needs ${program}`;
-  try {
-    withCard(() => undefined);
-    return undefined;
-  } catch {
-    return 'exFAT can not be mounted here';
-  }
-}
+/** For `peerTest`. */
+export const CARD: PeerNeeds = {
+  programs: ['mkfs.exfat', 'mount.exfat-fuse', 'losetup', 'umount'],
+  root: true,
+  also: () => {
+    try {
+      withCard(() => undefined);
+      return undefined;
+    } catch {
+      return 'exFAT can not be mounted here';
+    }
+  },
+};
 
 export interface Card {
   readonly path: string;

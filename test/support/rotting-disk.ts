@@ -10,7 +10,7 @@ const run = (command: string, ...parameters: string[]) =>
   execFileSync(command, parameters, { encoding: 'utf8', stdio: 'pipe' });
 
 /** For `peerTest`. */
-export const ROTTING_DISK = { programs: ['mkfs.ext4', 'mount', 'umount'], root: true } as const;
+export const ROTTING_DISK = { programs: ['mkfs.ext4', 'mount', 'umount', 'sync'], root: true } as const;
 
 export interface RottingDisk {
   /** Where it is mounted. */
@@ -25,16 +25,15 @@ export interface RottingDisk {
 /** Mounted until the test ends. */
 export function mountRottingDisk(t: TestContext): RottingDisk {
   const top = fs.mkdtempSync(join(tmpdir(), 'skylark-disk-'));
-  const image = join(top, 'image');
+  let image = join(top, 'image');
   const path = join(top, 'mounted');
   fs.mkdirSync(path);
   fs.writeFileSync(image, '');
   fs.truncateSync(image, 33_554_432);
   t.after(() => {
     spawnSync('umount', ['-l', path]);
-    fs.rmSync(image, { force: true });
     fs.rmdirSync(path);
-    fs.rmdirSync(top);
+    fs.rmSync(top, { recursive: true, force: true });
   });
   run('mkfs.ext4', '-q', '-F', '-m', '0', image);
   const mount = () => run('mount', '-o', 'loop', image, path);
@@ -42,6 +41,9 @@ export function mountRottingDisk(t: TestContext): RottingDisk {
   return {
     path,
     rot(bytes) {
+      // A mount namespace of somebody else, made meanwhile, may keep the file system alive, and with it what it has in
+      // memory: it is flushed before it goes from here, and what is mounted then is another file.
+      run('sync', '--file-system', path);
       run('umount', path);
       const disk = fs.readFileSync(image);
       let found = 0;
@@ -50,6 +52,7 @@ export function mountRottingDisk(t: TestContext): RottingDisk {
         found += 1;
       }
       if (found === 0) throw new Error(`the disk has nowhere ${bytes}`);
+      image = `${image} rotten`;
       fs.writeFileSync(image, disk);
       mount();
     },
