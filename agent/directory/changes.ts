@@ -36,8 +36,8 @@ export interface ChangesOptions {
   readonly hold: (paths: readonly string[]) => () => void;
 }
 
-/** Changes in one group. */
-const GROUP = 256;
+/** Changes in one group. Each touches pages all over the indices; the more in one group, the fewer of them twice. */
+const GROUP = 1_024;
 /** Changes of a group that are carried out at the same time. */
 const AT_ONCE = 32;
 /** A second group starts beside a running one only if it is worth its own two transactions. */

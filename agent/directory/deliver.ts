@@ -22,7 +22,7 @@ export interface DeliveryOptions {
 export type Delivered = Outcome | 'wrong' | 'unwanted';
 
 /** Contents in memory that wait for their place: with more, the network waits too. */
-const MAX_PLACING = 512;
+const MAX_PLACING = 2_048;
 const MAX_PLACING_BYTES = 16_777_216;
 /** Files with the same contents that are placed at the same time. */
 const COPIES_AT_ONCE = 16;

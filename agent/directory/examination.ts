@@ -112,9 +112,9 @@ export class Examination {
     this.#isPumping = true;
     try {
       while (this.#active < AT_ONCE && this.#options.mayRun() && !this.#options.writes.isStuck) {
-        const [path] = this.#debouncer.take(1);
-        if (path !== undefined) void this.#work(path);
-        else if (!this.#feedMore()) break;
+        const paths = this.#debouncer.take(AT_ONCE - this.#active);
+        for (const path of paths) void this.#work(path);
+        if (paths.length === 0 && !this.#feedMore()) break;
       }
     } finally {
       this.#isPumping = false;

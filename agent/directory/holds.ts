@@ -1,7 +1,6 @@
 /** Paths that we are changing ourselves at the moment: nobody should take that for a change of the owner's. */
 
 import { parentOf } from '../platform/files.ts';
-import { isWithin } from './paths.ts';
 
 export class PathHolds {
   readonly #holds = new Map<string, number>();
@@ -20,11 +19,7 @@ export class PathHolds {
 
   /** A held directory holds everything below it. */
   isHeld(path: string): boolean {
-    if (this.#holds.size === 0) return false;
-    for (let at = path; ; at = parentOf(at)) {
-      if (this.#holds.has(at)) return true;
-      if (at === '/') return false;
-    }
+    return isAtOrBelow(path, this.#holds);
   }
 
   /** If the path is held: true, and it is told when it is released. */
@@ -46,11 +41,22 @@ export class PathHolds {
         if (count === 0) this.#holds.delete(path);
         else this.#holds.set(path, count);
       }
+      if (this.#keptBack.size === 0) return;
+      const released = new Set(paths);
       for (const path of [...this.#keptBack]) {
-        if (this.isHeld(path) || !paths.some((held) => isWithin(path, held))) continue;
+        if (!isAtOrBelow(path, released) || this.isHeld(path)) continue;
         this.#keptBack.delete(path);
         this.#onRelease(path);
       }
     };
+  }
+}
+
+/** Asks for the path and each folder around it: with hundreds of paths, that is less than comparing it with each. */
+function isAtOrBelow(path: string, paths: Pick<ReadonlySet<string>, 'has' | 'size'>): boolean {
+  if (paths.size === 0) return false;
+  for (let at = path; ; at = parentOf(at)) {
+    if (paths.has(at)) return true;
+    if (at === '/') return false;
   }
 }

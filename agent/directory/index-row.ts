@@ -46,6 +46,8 @@ export interface IndexTotals {
 
 export interface LocalIndex {
   byPath(path: string): IndexRow | undefined;
+  /** As `byPath`, for what is asked for every file of a folder. */
+  isDirectory(path: string): boolean;
   byUuid(uuid: string): IndexRow | undefined;
   /** Files with these contents, at most `limit` (default 16). */
   bySha256(sha256: string, limit?: number): IndexRow[];

@@ -27,14 +27,7 @@ import {
 } from './index-table.ts';
 import { joinPath } from './paths.ts';
 
-export type {
-  Comparison,
-  IndexRow,
-  IndexTotals,
-  LocalIndex,
-  Mark,
-  VectorClock,
-} from './index-row.ts';
+export type * from './index-row.ts';
 
 /** Rows that are read at a time where the caller may change the table in between. */
 const PAGE = 256;
@@ -71,6 +64,12 @@ class SqliteIndex implements LocalIndex {
       .prepare<PackedRow>(`SELECT ${ROW} FROM directory_file WHERE share = ? AND parent = ? AND name = ?`)
       .get(this.#share, ...split(path));
     return row && decodeRow(row);
+  }
+
+  isDirectory(path: string): boolean {
+    const query =
+      'SELECT 1 FROM directory_file WHERE share = ? AND parent = ? AND name = ? AND directory = 1';
+    return this.#sqlite.prepare(query).get(this.#share, ...split(path)) !== undefined;
   }
 
   byUuid(uuid: string): IndexRow | undefined {

@@ -322,7 +322,7 @@ export class Surroundings {
   }
 
   #isDirectory(path: string): boolean {
-    return this.#options.index.byPath(path)?.kind === 'directory';
+    return this.#options.index.isDirectory(path);
   }
 }
 
