@@ -234,7 +234,7 @@ export class Share {
     await this.#parts.reconciler.close();
     await this.#parts.fetcher.close();
     await Promise.all([this.#parts.changes.idle(), this.#parts.cache.idle()]);
-    await this.#parts.archive.prune();
+    await this.#parts.archive.close();
     this.#parts.follower.close();
     this.#root.close();
   }

@@ -243,7 +243,7 @@ describe('what is replaced or deleted', () => {
 
   it('is limited by size, oldest first', () =>
     withClub(async (club) => {
-      const limits = { age: 10n ** 18n, bytes: 250_000n };
+      const limits = { age: 10n ** 18n, bytes: 250_000n, files: 1_000n };
       const a = await club.member('a');
       const b = await club.member('b', { share: { archive: limits } });
       connect(a, b);
