@@ -23,6 +23,7 @@ import { PendingStore } from './pending.ts';
 import { PendingCount } from './pending-count.ts';
 import { Placer } from './place.ts';
 import { Reconciler } from './reconcile.ts';
+import { FolderStart } from './recovery.ts';
 import { RefusalStore } from './refusals.ts';
 import { Selecting } from './selecting.ts';
 import { Selection } from './selection.ts';
@@ -50,6 +51,7 @@ export interface ShareParts {
   readonly selecting: Selecting;
   readonly count: PendingCount;
   readonly cache: ContentCache;
+  readonly start: FolderStart;
 }
 
 export interface SharePartsOptions {
@@ -246,7 +248,26 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     signal,
     log,
   });
+  const start = new FolderStart({
+    ...{
+      sqlite,
+      club,
+      index,
+      archive,
+      root,
+      selection,
+      hashing,
+      log,
+      signal,
+      pending,
+      partials,
+      cache,
+      clock,
+    },
+    settle: (uuid) => placer.settle(uuid),
+  });
   return {
+    start,
     index,
     pending,
     archive,
