@@ -79,15 +79,23 @@ export class ContentReader {
     const { uuid, entry } = this.#fileAt(path);
     const { index } = this.#options;
     const row = index.byUuid(uuid);
+    let failure: unknown;
     if (row?.kind === 'file' && row.sha256 === entry.sha256) {
-      const here = await this.#verified(index.localPath(row.path), asking, 'folder');
+      const here = await this.#verified(index.localPath(row.path), asking, 'folder').catch((thrown) => {
+        if (asking.signal.aborted || !errorCode(thrown)?.startsWith('files.')) throw thrown;
+        failure = thrown;
+        return undefined;
+      });
       // While its owner writes to it, what is in the folder is newer than what is known.
       if (here !== undefined && (here.sha256 === entry.sha256 || !sameFacts(here.file.facts, row)))
         return here.contents;
       await here?.contents.close();
     }
     const known = await this.#elsewhere(entry, row, asking);
-    return known ?? this.#fetched(path, entry, asking);
+    if (known !== undefined) return known;
+    return this.#fetched(path, entry, asking).catch((thrown: unknown) => {
+      throw errorCode(thrown) === 'contents.nowhere' ? (failure ?? thrown) : thrown;
+    });
   }
 
   /** @throws SkylarkError (environment) `archive.damaged`, `archive.gone`, `files.*`; the signal's reason. */

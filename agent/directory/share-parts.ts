@@ -74,6 +74,7 @@ export interface SharePartsOptions {
   readonly hold: (paths: readonly string[]) => () => void;
   readonly nudge: (path: string) => void;
   readonly mayPlace: () => boolean;
+  readonly mayMend: () => boolean;
   readonly mayTidy: () => boolean;
   readonly mayFetch: () => boolean;
   readonly received: (bytes: number) => void;

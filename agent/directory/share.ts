@@ -77,6 +77,7 @@ export class Share {
       hold: (paths) => this.#detector?.hold(paths) ?? (() => undefined),
       nudge: (path) => this.#detector?.nudge(path),
       mayPlace: () => this.#mayPlace(),
+      mayMend: () => this.#mayPlace() && !this.#isPaused,
       mayTidy: () => this.#joining === undefined,
       // What was found at joining may be just what is missing.
       mayFetch: () => this.#mayPlace() && (this.#joining === undefined || this.#joining.isRead),
@@ -226,6 +227,7 @@ export class Share {
     await this.#detector?.close();
     await this.#parts.reconciler.close();
     await this.#parts.fetcher.close();
+    await this.custody.mending.close();
     await Promise.all([this.#parts.changes.idle(), this.#parts.cache.idle()]);
     await this.#parts.archive.close();
     this.#parts.follower.close();
@@ -244,6 +246,7 @@ export class Share {
       onDetach: () => this.#peers.delete(peer),
     });
     this.#peers.add(peer);
+    this.custody.mending.hope();
     this.#joining?.disturb();
     return peer;
   }

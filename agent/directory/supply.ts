@@ -29,6 +29,8 @@ export interface Supply {
 /** Contents up to this size are handled in memory. */
 export const SMALL_CONTENT = 65_536;
 
+const UNREADABLE: ReadonlySet<string | undefined> = new Set(['files.io', 'files.corrupt']);
+
 /** @param label tells it apart from all other temporaries of the share that exist. */
 export function supplyOfBytes(root: ShareRoot, label: string, bytes: Uint8Array): Supply {
   return {
@@ -146,6 +148,11 @@ export class LocalContents {
           ? this.#small(file, sha256, Number(size), label)
           : this.#large(file, sha256, size, label);
       return await this.#options.room.during(sha256, size, copying);
+    } catch (thrown) {
+      // If it is not the source that the disk does not give back, the next try to write will tell.
+      if (!UNREADABLE.has(errorCode(thrown))) throw thrown;
+      this.#options.log.warn('a local copy could not be read', { path, code: errorCode(thrown) });
+      return undefined;
     } finally {
       await file.close();
     }

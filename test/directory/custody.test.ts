@@ -469,6 +469,28 @@ describe('verifying', () => {
       await eventually('it arrives', () => existsSync(c.at('song')) && text(c, 'song') === 'a song', 30_000);
     }));
 
+  it('is not needed for what is known: it is put right when a member has it, or when it is as it was', () =>
+    withClub(async (club) => {
+      const [a, b] = [await club.member('a'), await club.member('b')];
+      for (const name of ['song', 'other']) writeFileSync(a.at(name), name);
+      await settle(a);
+      const connection = connect(a, b);
+      await eventually('they arrive', () => existsSync(b.at('song')) && existsSync(b.at('other')));
+      await settle(b);
+      await connection.cut();
+      for (const name of ['song', 'other']) rot(a, name);
+      assert.equal((await verify(a)).result.damaged, 2);
+      const { verifier, damages } = a.share.custody;
+      await verifier.mend(never);
+      assert.equal(damages.rows().length, 2);
+      rot(a, 'other');
+      await verifier.mend(never);
+      assert.deepEqual(problems(a), [['share.damaged', ['/song']]]);
+      connect(a, b);
+      await verifier.mend(never);
+      assert.deepEqual([problems(a), text(a, 'song'), text(a, 'other')], [[], 'song', 'other']);
+    }));
+
   it('does not let a new mode or name make damage a change', () =>
     withClub(async (club) => {
       const a = await club.member('a');

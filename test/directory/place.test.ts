@@ -58,6 +58,8 @@ class Place {
       hold: () => () => undefined,
       nudge: (path) => this.nudged.push(path),
       mayPlace: () => true,
+
+      mayMend: () => false,
       mayTidy: () => true,
       mayFetch: () => true,
       received: () => undefined,
