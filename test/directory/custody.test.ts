@@ -21,6 +21,7 @@ import { describe, it } from 'node:test';
 import type { ArchivedFile } from '../../agent/directory/archive.ts';
 import { MARKS } from '../../agent/directory/index-table.ts';
 import type { Contents } from '../../agent/directory/read-contents.ts';
+import { EVERYTHING } from '../../agent/directory/selection.ts';
 import type { VerifyResult, VerifyStep } from '../../agent/directory/verify.ts';
 import { openSqlite } from '../../agent/platform/sqlite.ts';
 import { connect, eventually, type Member, withClub } from './members.ts';
@@ -325,6 +326,33 @@ describe('reading a file', () => {
       });
       await assert.rejects(reader.open('/', { signal: never }), { code: 'file.is_folder' });
       await assert.rejects(reader.open('/none', { signal: never }), { code: 'file.unknown' });
+    }));
+
+  it('that changes while it comes is read as it is then, and one that is deleted is told to be', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      const b = await club.member('b', { share: { rules: { ...EVERYTHING, isShallow: true } } });
+      for (const name of ['song', 'gone']) writeFileSync(a.at(name), Buffer.alloc(20_000_000, name));
+      await settle(a);
+      connect(a, b);
+      await eventually('they are known', () => b.database.get('/song') !== undefined);
+      await eventually('they are known', () => b.database.get('/gone') !== undefined);
+      const { reader } = b.share.custody;
+      let isChanged = false;
+      const heard = () => {
+        if (!isChanged) writeFileSync(a.at('song'), 'second');
+        isChanged = true;
+      };
+      const contents = await reader.open('/song', { signal: never, heard });
+      assert.equal((await everything(contents)).toString(), 'second');
+      await assert.rejects(
+        reader.open('/gone', {
+          signal: never,
+          heard: () => existsSync(a.at('gone')) && unlinkSync(a.at('gone')),
+        }),
+        { code: 'file.unknown' },
+      );
+      assert.deepEqual(readdirSync(b.at('.clearskies/tmp')), []);
     }));
 
   it('is not fooled by a damaged file, here or with a member', () =>
