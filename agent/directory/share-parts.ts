@@ -22,6 +22,7 @@ import { Partials } from './partials.ts';
 import { PendingStore } from './pending.ts';
 import { PendingCount } from './pending-count.ts';
 import { Placer } from './place.ts';
+import { isWithMember } from './possession.ts';
 import { Reconciler } from './reconcile.ts';
 import { FolderStart } from './recovery.ts';
 import { RefusalStore } from './refusals.ts';
@@ -125,7 +126,10 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     isElsewhere: (sha256) => pending.isKnown(sha256) && !pending.isWanted(sha256),
     onKept: options.announce,
   });
-  const local = new LocalContents({ root, index, archive, cache, hashing, log, signal, room });
+  const local = new LocalContents({
+    ...{ root, index, archive, cache, hashing, log, signal, room },
+    isWithMember: (file, sha256) => isWithMember(file, sha256, custody.demand, signal),
+  });
   const custody = new Custody({
     ...options,
     index,

@@ -77,6 +77,8 @@ export interface LocalContentsOptions {
   readonly log: Logger;
   readonly signal: AbortSignal;
   readonly room: Pick<DiskRoom, 'during'>;
+  /** Whether another member has the contents of this file of ours: see possession.ts. */
+  readonly isWithMember: (file: OpenFile, sha256: string) => Promise<boolean>;
 }
 
 /** Contents that lie somewhere in the share or its archive already. */
@@ -102,15 +104,20 @@ export class LocalContents {
    */
   async copy(sha256: string, size: bigint, label: string): Promise<Supply | undefined> {
     if (size === 0n) return supplyOfBytes(this.#options.root, label, new Uint8Array(0));
-    const { index, archive, root } = this.#options;
+    const { index, archive, root, isWithMember } = this.#options;
     for (const row of index.bySha256(sha256)) {
-      const supply = await this.#from(index.localPath(row.path), sha256, label, (file) =>
-        sameFacts(file.facts, row),
+      // What was found at joining belongs to no record: this one must not bring it to light.
+      const supply = await this.#from(
+        index.localPath(row.path),
+        sha256,
+        label,
+        async (file) =>
+          sameFacts(file.facts, row) && (row.uuid !== undefined || (await isWithMember(file, sha256))),
       );
       if (supply !== undefined) return supply;
     }
     for (const archived of archive.bySha256(sha256)) {
-      const supply = await this.#from(archived.path, sha256, label, () => true);
+      const supply = await this.#from(archived.path, sha256, label);
       if (supply !== undefined) return supply;
       // Removed by hand, or written to by a program that still had it open: as history it stays, as a source it is none.
       if ((await root.look(archived.path)) === undefined) archive.forget(archived);
@@ -121,7 +128,7 @@ export class LocalContents {
   async #cached(sha256: string, label: string): Promise<Supply | undefined> {
     const { cache } = this.#options;
     const path = cache.find(sha256);
-    const supply = path === undefined ? undefined : await this.#from(path, sha256, label, () => true);
+    const supply = path === undefined ? undefined : await this.#from(path, sha256, label);
     // It is of no use to anybody as it is.
     if (path !== undefined && supply === undefined) await cache.forget(sha256);
     return supply;
@@ -131,7 +138,7 @@ export class LocalContents {
     path: string,
     sha256: string,
     label: string,
-    isAsKnown: (file: OpenFile) => boolean,
+    isUsable: (file: OpenFile) => Promise<boolean> = async () => true,
   ): Promise<Supply | undefined> {
     let file: OpenFile;
     try {
@@ -142,7 +149,7 @@ export class LocalContents {
     }
     try {
       const { size } = file.facts;
-      if (!isAsKnown(file)) return undefined;
+      if (!(await isUsable(file))) return undefined;
       const copying = () =>
         size <= BigInt(SMALL_CONTENT)
           ? this.#small(file, sha256, Number(size), label)

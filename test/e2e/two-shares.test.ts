@@ -454,7 +454,8 @@ describe('joining with a folder that is not empty', () => {
       await eventually('joining ends', () => !fresh.share.status().isJoining);
       // What was found under another name was copied to where it belongs.
       assert.deepEqual((await archivedIn(b.folder)).sort(), ['<large>', 'in no record', 'of the joiner']);
-      assert.equal(fresh.share.traffic().received, 'of the club'.length);
+      // 16 samples showed that the other member has it, too.
+      assert.equal(fresh.share.traffic().received, 'of the club'.length + 16 * 4_096);
       await writeFile(b.at('new'), 'from now on it counts');
       await eventually('a new file spreads', () => sameTree(a.folder, b.folder));
     }));
