@@ -1,7 +1,10 @@
 /** Time as a dependency, so that tests can own it. */
 
 export interface Clock {
-  /** Nanoseconds since 1970-01-01T00:00:00Z. May jump: devices without a real-time clock start in 1970. */
+  /**
+   * Nanoseconds since 1970-01-01T00:00:00Z, in 64 bits with a sign. May jump: devices without a real-time clock start in
+   * 1970.
+   */
   now(): bigint;
   /** Milliseconds from an arbitrary start. Never jumps. */
   monotonic(): number;
@@ -13,9 +16,15 @@ export interface Timer {
   cancel(): void;
 }
 
+/** Of what a database can hold: 2262-04-11. Any later time is as wrong as that. */
+const LATEST = 2n ** 63n - 1n;
+
 export const systemClock: Clock = {
   // Date, not performance.timeOrigin: the latter is fixed at start and does not follow the clock when it is set.
-  now: () => BigInt(Date.now()) * 1_000_000n,
+  now() {
+    const now = BigInt(Date.now()) * 1_000_000n;
+    return now > LATEST ? LATEST : now < -LATEST ? -LATEST : now;
+  },
   monotonic: () => performance.now(),
   after(ms, callback) {
     const handle: unknown = setTimeout(callback, ms);

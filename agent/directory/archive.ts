@@ -13,17 +13,24 @@ import type { Logger } from '../base/log.ts';
 import { randomBytes } from '../crypto/random.ts';
 import { type KnownFile, nameOf, type ShareRoot, STATE_FOLDER } from '../platform/files.ts';
 import type { Sqlite, SqlOutput } from '../platform/sqlite.ts';
+import { ArchiveAge } from './archive-age.ts';
 import type { DiskRoom } from './disk-room.ts';
 
 export interface ArchiveLimits {
-  /** Nanoseconds that a file is kept. */
+  /** Nanoseconds that a file is kept, as `LivedTime` counts them: a clock that jumps ages nothing. */
   readonly age: bigint;
   /** Bytes in all. The newest file is kept even if it alone is larger. */
   readonly bytes: bigint;
+  /** Files in all: empty ones take room, too. */
+  readonly files: bigint;
 }
 
-/** 30 days, 4 GiB. */
-export const ARCHIVE_LIMITS: ArchiveLimits = { age: 2_592_000_000_000_000n, bytes: 4_294_967_296n };
+/** 30 days, 4 GiB, as many files as so many bytes have blocks. */
+export const ARCHIVE_LIMITS: ArchiveLimits = {
+  age: 2_592_000_000_000_000n,
+  bytes: 4_294_967_296n,
+  files: 1_048_576n,
+};
 
 /** `damaged`: the disk had changed its bytes, nobody else had; see verify.ts. */
 export type ArchiveReason = 'replaced' | 'deleted' | 'found_at_joining' | 'not_permitted' | 'damaged';
@@ -71,6 +78,8 @@ const MIGRATIONS = [
   `,
   // Null for files that were kept before: their names have none.
   'ALTER TABLE directory_archive ADD COLUMN tag TEXT',
+  // When it was archived, as the archive's age counts.
+  'ALTER TABLE directory_archive ADD COLUMN lived INTEGER NOT NULL DEFAULT 0',
 ];
 
 const FOLDER = `/${STATE_FOLDER}/archive`;
@@ -95,6 +104,7 @@ export interface Stored extends Readonly<Record<string, SqlOutput>> {
   readonly mtime: bigint;
   readonly mode: bigint;
   readonly at: bigint;
+  readonly lived: bigint;
   readonly reason: string;
   readonly tag: string | null;
 }
@@ -117,6 +127,7 @@ export class Archive {
   readonly #log: Logger;
   readonly #limits: ArchiveLimits;
   readonly #room: Pick<DiskRoom, 'during'> | undefined;
+  readonly #age: ArchiveAge;
   readonly #folders = new Set<string>();
   #bytes: bigint;
   #files: bigint;
@@ -131,6 +142,7 @@ export class Archive {
     this.#limits = options.limits ?? ARCHIVE_LIMITS;
     this.#room = options.room;
     options.sqlite.migrate('directory_archive', MIGRATIONS);
+    this.#age = new ArchiveAge(options.sqlite, options.club, options.clock);
     const row = options.sqlite
       .prepare<{ files: bigint; bytes: bigint }>(
         'SELECT count(*) AS files, coalesce(sum(size), 0) AS bytes FROM directory_archive WHERE club = ?',
@@ -140,7 +152,6 @@ export class Archive {
     this.#bytes = row?.bytes ?? 0n;
   }
 
-  /** Bytes that are kept. */
   get bytes(): bigint {
     return this.#bytes;
   }
@@ -151,8 +162,8 @@ export class Archive {
     const tag = toHex(randomBytes(TAG_BYTES));
     const { id } = this.#sqlite
       .prepare<{ id: bigint }>(
-        `INSERT INTO directory_archive(club, key, sha256, size, mtime, mode, at, reason, tag)
-         VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+        `INSERT INTO directory_archive(club, key, sha256, size, mtime, mode, at, lived, reason, tag)
+         VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
       )
       .get(
         this.#club,
@@ -162,6 +173,7 @@ export class Archive {
         file.mtime,
         file.mode,
         at,
+        this.#age.now(),
         file.reason,
         tag,
       ) ?? { id: 0n };
@@ -257,34 +269,55 @@ export class Archive {
     return this.#pruning;
   }
 
-  async #prune(): Promise<void> {
-    for (;;) {
-      const batch = this.#expired();
-      if (batch.length === 0) return;
-      for (const file of batch) await this.#removeFile(file);
-      this.#sqlite.transaction(() => {
-        for (const file of batch) this.forget(file);
-      });
+  /** The last thing. Never rejects. */
+  async close(): Promise<void> {
+    await this.prune();
+    try {
+      this.#age.keep(1n);
+    } catch (thrown) {
+      this.#log.debug('the age of the archive could not be written down', { code: errorCode(thrown) });
     }
   }
 
-  /** Oldest first; never the newest. */
-  #expired(): ArchivedFile[] {
-    const now = this.#clock.now();
+  async #prune(): Promise<void> {
+    this.#age.keep();
+    let failure: unknown;
+    for (let batch = this.#expired(-1n); batch.length > 0; batch = this.#expired(batch.at(-1)!.id)) {
+      const removed: ArchivedFile[] = [];
+      for (const file of batch) {
+        try {
+          await this.#removeFile(file);
+          removed.push(file);
+        } catch (thrown) {
+          if (!errorCode(thrown)?.startsWith('files.')) throw thrown;
+          // It must not keep the others.
+          failure ??= thrown;
+        }
+      }
+      this.#sqlite.transaction(() => {
+        for (const file of removed) this.forget(file);
+      });
+    }
+    if (failure !== undefined) throw failure;
+  }
+
+  /** Those behind `after` that are beyond the limits, oldest first; never the newest. */
+  #expired(after: bigint): ArchivedFile[] {
+    const now = this.#age.now();
     const rows = this.#sqlite
       .prepare<Stored>(
-        `SELECT * FROM directory_archive WHERE club = ?1
+        `SELECT * FROM directory_archive WHERE club = ?1 AND id > ?2
          AND id < (SELECT max(id) FROM directory_archive WHERE club = ?1) ORDER BY id LIMIT ${PRUNE_BATCH}`,
       )
-      .all(this.#club)
-      .map(fromStored);
-    let bytes = this.#bytes;
+      .all(this.#club, after);
+    let [bytes, files] = [this.#bytes, this.#files];
+    const { age, bytes: mostBytes, files: mostFiles } = this.#limits;
     const expired: ArchivedFile[] = [];
-    for (const file of rows) {
-      // A time in the future means that the clock was set back since: then the size alone decides.
-      if (bytes <= this.#limits.bytes && now - file.at <= this.#limits.age) break;
-      expired.push(file);
-      bytes -= file.size;
+    for (const row of rows) {
+      if (bytes <= mostBytes && files <= mostFiles && now - row.lived <= age) break;
+      expired.push(fromStored(row));
+      bytes -= row.size;
+      files -= 1n;
     }
     return expired;
   }

@@ -14,6 +14,7 @@ import { Demand } from './demand.ts';
 import type { DiskRoom } from './disk-room.ts';
 import type { Hashing } from './hashing.ts';
 import type { LocalIndex } from './local-index.ts';
+import { Mending } from './mending.ts';
 import type { PendingStore } from './pending.ts';
 import { ContentReader } from './read-contents.ts';
 import { Restorer } from './restore.ts';
@@ -39,6 +40,8 @@ export interface CustodyOptions {
   readonly local: LocalContents;
   readonly room: Pick<DiskRoom, 'during'>;
   readonly mayPlace: () => boolean;
+  /** See `Mending`. */
+  readonly mayMend: () => boolean;
   readonly nudge: (path: string) => void;
   /** Bytes of contents that came. */
   readonly received: (bytes: number) => void;
@@ -51,6 +54,7 @@ export class Custody {
   readonly reader: ContentReader;
   readonly restorer: Restorer;
   readonly verifier: Verifier;
+  readonly mending: Mending;
   /** For the detector: see `Damages.hashingFor`. */
   readonly hashing: Hashing;
 
@@ -70,6 +74,7 @@ export class Custody {
       damages,
     });
     this.verifier = new Verifier({ ...options, damages, reader });
+    this.mending = new Mending({ ...options, damages, verifier: this.verifier, mayRun: options.mayMend });
     this.hashing = damages.hashingFor(options.hashing);
   }
 }

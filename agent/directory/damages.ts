@@ -109,18 +109,27 @@ export class Damages {
     return damage !== undefined && isStill(damage, row);
   }
 
+  get isEmpty(): boolean {
+    return this.#known.size === 0;
+  }
+
+  /** Of the files that are damaged still. */
+  rows(): IndexRow[] {
+    return [...this.#known.keys()].flatMap((uuid) => {
+      const row = this.#index.byUuid(uuid);
+      if (row !== undefined && this.has(row)) return [row];
+      this.#forget(uuid);
+      return [];
+    });
+  }
+
   /** SHA-256 of what really is in the file of this row, where that is known to be something else. */
   foundIn(row: IndexRow): string | undefined {
     return this.has(row) && row.uuid !== undefined ? this.#known.get(row.uuid)?.found : undefined;
   }
 
   problem(): Problem | undefined {
-    const paths: string[] = [];
-    for (const uuid of [...this.#known.keys()]) {
-      const row = this.#index.byUuid(uuid);
-      if (row !== undefined && this.has(row)) paths.push(row.path);
-      else this.#forget(uuid);
-    }
+    const paths = this.rows().map(({ path }) => path);
     if (paths.length === 0) return undefined;
     return {
       code: 'share.damaged',
@@ -129,7 +138,7 @@ export class Damages {
           ? 'the disk has damaged a file, and no copy of it was found'
           : `the disk has damaged ${paths.length} files, and no copies of them were found`,
       remedy:
-        "connect a member that has them and run 'skylark verify' again, or take an earlier version with 'skylark restore'; check the disk",
+        "connect a member that has them, or take an earlier version with 'skylark restore'; check the disk",
       stops: 'files',
       count: paths.length,
       paths: paths.slice(0, SHOWN_PATHS),

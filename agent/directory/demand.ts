@@ -33,6 +33,10 @@ export interface Collector {
   /** SHA-256 of what was written. */
   readonly sha256: string;
   readonly size: bigint;
+  /** What is asked for; by default all of it. */
+  readonly ranges?: readonly (readonly [bigint, bigint])[];
+  /** Told when another member is asked. */
+  begin?(): void;
   /** @throws SkylarkError (environment) `files.*`: nothing more is asked then. */
   write(bytes: Uint8Array, position: bigint): Promise<void>;
   /** Whether what was written is what was asked for. */
@@ -67,6 +71,8 @@ class PeerState {
   /** In the order in which they were asked. */
   readonly asked = new Set<Asked>();
   readonly ended = new AbortController();
+  /** How often it was given up without an answer, one time after the other. */
+  silences = 0;
 
   constructor(peer: DemandPeer) {
     this.peer = peer;
@@ -114,9 +120,10 @@ export class Demand {
    * @throws SkylarkError (environment) what the collector throws; the signal's reason.
    */
   async collect(collector: Collector, signal: AbortSignal): Promise<Collected> {
-    const peers = [...this.#peers];
+    const peers = [...this.#peers].sort((a, b) => a.silences - b.silences);
     if (peers.length === 0) return 'nobody';
     for (const state of peers) {
+      collector.begin?.();
       if (!(await this.#from(state, collector, signal))) continue;
       if (await collector.verify()) return 'collected';
       state.peer.log.warn('a peer delivered wrong contents', { sha256: collector.sha256 });
@@ -129,22 +136,26 @@ export class Demand {
     signal.throwIfAborted();
     const enough = new AbortController();
     const over = AbortSignal.any([signal, state.ended.signal, enough.signal]);
-    let silence = this.#clock.after(SILENCE_MS, () => enough.abort());
+    const isSilent = () => {
+      state.silences += 1;
+      enough.abort();
+    };
+    let silence = this.#clock.after(SILENCE_MS, isSilent);
     let failure: unknown;
     const heard = (bytes: number) => {
+      state.silences = 0;
       silence.cancel();
-      silence = this.#clock.after(SILENCE_MS, () => enough.abort());
+      silence = this.#clock.after(SILENCE_MS, isSilent);
       this.#received(bytes);
       collector.heard?.(bytes);
     };
-    const size = collector.size;
-    let next = 0n;
+    const ranges = (collector.ranges ?? rangesIn(collector.size))[Symbol.iterator]();
     let isWhole = true;
     const work = async (): Promise<void> => {
-      while (next < size && isWhole && !over.aborted) {
-        const offset = next;
-        const length = size - offset < RANGE ? size - offset : RANGE;
-        next += length;
+      while (isWhole && !over.aborted) {
+        const next = ranges.next();
+        if (next.done) return;
+        const [offset, length] = next.value;
         const answer = await this.#range(state, collector, offset, length, over, heard).catch(
           (thrown: unknown) => {
             failure ??= thrown;
@@ -209,6 +220,11 @@ export class Demand {
       });
     });
   }
+}
+
+function* rangesIn(size: bigint): Generator<readonly [bigint, bigint]> {
+  for (let offset = 0n; offset < size; offset += RANGE)
+    yield [offset, size - offset < RANGE ? size - offset : RANGE];
 }
 
 function isPeerFault(thrown: unknown): boolean {

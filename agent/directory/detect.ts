@@ -108,7 +108,11 @@ class FolderDetector implements Detector {
     const selection = this.#selection;
     const shared = { root, index, selection, clock, log, problems, signal, writes: this.#writes };
     this.#holds = new PathHolds((path) => this.#examination.hurry(path));
-    this.#guard = openRootGuard({ ...shared, onReturn: () => this.#onReturn() });
+    this.#guard = openRootGuard({
+      ...shared,
+      prepare: options.prepare ?? (async () => undefined),
+      onReturn: () => this.#onReturn(),
+    });
     this.#watch = openTreeWatch({
       root,
       log,

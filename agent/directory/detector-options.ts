@@ -24,6 +24,8 @@ export interface DetectorOptions {
   readonly isJoining?: boolean;
   /** Where we may not change records: the file of this row was changed (undefined: deleted), and should be put right. */
   readonly onDeviation: (row: IndexRow, now: FileFacts | undefined) => void;
+  /** Asked for before anything is looked at in a folder that turned out to be the right one. It waits for its end. */
+  readonly prepare?: () => Promise<void>;
   /** Told after something at the path was looked at and noted. */
   readonly onNoted?: (path: string) => void;
   readonly times?: DebounceTimes;

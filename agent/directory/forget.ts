@@ -9,6 +9,7 @@ const ROWS: readonly OwnedRows[] = [
   { table: 'directory_refusal', key: 'club, sha256, peer, size', owner: 'club' },
   { table: 'directory_partial', key: 'club, sha256, size', owner: 'club' },
   { table: 'directory_archive', key: 'id', owner: 'club' },
+  { table: 'directory_archive_time', key: 'club', owner: 'club' },
   { table: 'directory_cache', key: 'club, sha256', owner: 'club' },
   { table: 'directory_intent', key: 'id', owner: 'club' },
   { table: 'directory_damaged', key: 'club, uuid', owner: 'club' },

@@ -4,8 +4,9 @@
  * `*`, `?` and `[...]` stand for anything but a slash, a component `**` for any number of folders. What lies in an ignored
  * folder is ignored, whatever later patterns say. Upper and lower case differ.
  *
- * Matching takes time in proportion to the lengths of pattern and path: nothing is turned into a regular expression, so
- * that no pattern, be it a peer's, can make it take longer.
+ * No pattern, be it a peer's, can make matching take long: nothing is turned into a regular expression. What stands
+ * before the first gap (`*`, or `**` between slashes) and behind the last is compared once. Only what stands between two
+ * gaps is looked for, and how much of that there may be is limited.
  */
 
 import { userError } from '../base/errors.ts';
@@ -19,20 +20,32 @@ export const IGNORE_LIMITS = {
   length: 1_024,
   /** UTF-16 code units in all patterns of one source. */
   total: 65_536,
+  /** Of all patterns of one source with a slash. */
+  components: 4_096,
+  /** In all patterns of one source: what stands for a character between two `*`, and components between two `**`. */
+  between: { characters: 2_048, components: 256 },
 } as const;
 
 export interface IgnorePattern {
   readonly isNegated: boolean;
   readonly onlyFolders: boolean;
   /** For the last component alone; otherwise for the whole path. */
-  readonly isFloating: boolean;
-  readonly components: readonly Component[];
+  readonly path: Gapped<Name> | undefined;
+  readonly name: Name;
 }
 
-/** `many`: any number of components, also none. */
-type Component = 'many' | readonly Token[];
-/** A code point, or what stands for one; `star`: any number of any. */
-type Token = number | 'star' | 'any' | 'never' | CharacterClass;
+/** A row of things, with gaps for any number of any others between its parts; a single part: without a gap. */
+interface Gapped<T> {
+  readonly first: readonly T[];
+  /** Each to be found behind the one before. */
+  readonly between: readonly (readonly T[])[];
+  /** Undefined without a gap. */
+  readonly last: readonly T[] | undefined;
+}
+
+/** Of a component of a path: what stands for each character, as code points. */
+type Name = Gapped<Token>;
+type Token = number | 'any' | 'never' | CharacterClass;
 
 interface CharacterClass {
   readonly isNegated: boolean;
@@ -65,7 +78,27 @@ export function parseIgnoreLines(lines: readonly string[]): readonly IgnorePatte
       remedy: 'say it with fewer patterns',
     });
   }
+  checkCost(patterns);
   return patterns;
+}
+
+function checkCost(patterns: readonly IgnorePattern[]): void {
+  let [characters, components, all] = [0, 0, 0];
+  for (const { name, path } of patterns) {
+    const names = path === undefined ? [name] : allOf(path);
+    if (path !== undefined) all += names.length;
+    components += lengthBetween(path);
+    for (const each of names) characters += lengthBetween(each);
+  }
+  const { between } = IGNORE_LIMITS;
+  if (all > IGNORE_LIMITS.components)
+    throw userError('ignore.too_costly', 'the ignore patterns have too many slashes', {
+      remedy: 'say it with fewer patterns',
+    });
+  if (characters > between.characters || components > between.components)
+    throw userError('ignore.too_costly', 'too much stands between two asterisks in the ignore patterns', {
+      remedy: 'say it with fewer patterns that have several asterisks',
+    });
 }
 
 /** Undefined for what is no pattern: nothing, a comment. */
@@ -78,15 +111,19 @@ export function parsePattern(line: string): IgnorePattern | undefined {
   if (text === '') return undefined;
   const isFloating = !text.includes('/');
   if (text.startsWith('/')) text = text.slice(1);
-  if (isFloating) return { isNegated, onlyFolders, isFloating, components: [parseComponent(text)] };
+  if (isFloating) return { isNegated, onlyFolders, path: undefined, name: parseComponent(text) };
   const names = splitPattern(text);
-  const components = names.flatMap((name, i): Component[] => {
+  const components = names.flatMap((name, i): (Name | Gap)[] => {
     // git takes more than two for two.
     if (name.length < 2 || name.replaceAll('*', '') !== '') return [parseComponent(name)];
     // At the end it stands for what is inside, not for the folder itself.
-    return i === names.length - 1 ? [['star'], 'many'] : ['many'];
+    return i === names.length - 1 ? [ANYTHING, 'gap'] : ['gap'];
   });
-  return { isNegated, onlyFolders, isFloating, components };
+  const path = gapped(components);
+  const [name = ANYTHING, ...others] = path.last ?? [];
+  // At any depth: what lies above is judged by itself.
+  const isAnywhere = path.first.length + path.between.length + others.length === 0 && path.last?.length === 1;
+  return { isNegated, onlyFolders, path: isAnywhere ? undefined : path, name };
 }
 
 /**
@@ -107,17 +144,25 @@ function splitPattern(text: string): string[] {
   return [...names, characters.slice(start).join('')];
 }
 
-/** What the last pattern that fits says: true: ignore it; undefined: none fits. Folders above are not looked at. */
+/**
+ * What the last pattern that fits says: true: ignore it; undefined: none fits. Folders above are not looked at.
+ * @param path its components are the first `depth` of these
+ */
 export function verdict(
   patterns: readonly IgnorePattern[],
   path: readonly (readonly number[])[],
+  depth: number,
   kind: EntryKind,
 ): boolean | undefined {
+  const own = path[depth - 1] ?? [];
   for (let i = patterns.length - 1; i >= 0; i--) {
     const pattern = patterns[i];
     if (pattern === undefined || (pattern.onlyFolders && kind !== 'directory')) continue;
-    if (matchesPath(pattern.components, pattern.isFloating ? path.slice(-1) : path))
-      return !pattern.isNegated;
+    const fits =
+      pattern.path === undefined
+        ? matchesName(pattern.name, own)
+        : matches(pattern.path, path, depth, componentsAt);
+    if (fits) return !pattern.isNegated;
   }
   return undefined;
 }
@@ -126,62 +171,84 @@ export function codePoints(name: string): number[] {
   return Array.from(name, (character) => character.codePointAt(0) ?? 0);
 }
 
-/** Only the last of several `many` needs to be tried again: what an earlier one could give, it can give too. */
-function matchesPath(pattern: readonly Component[], path: readonly (readonly number[])[]): boolean {
-  let [at, next, retryPattern, retryPath] = [0, 0, -1, 0];
-  while (at < path.length) {
-    const component = pattern[next];
-    if (component === 'many') {
-      next += 1;
-      [retryPattern, retryPath] = [next, at];
-    } else if (component !== undefined && matchesName(component, path[at] ?? [])) {
-      at += 1;
-      next += 1;
-    } else if (retryPattern >= 0) {
-      retryPath += 1;
-      [at, next] = [retryPath, retryPattern];
-    } else return false;
-  }
-  while (pattern[next] === 'many') next += 1;
-  return next === pattern.length;
+function matchesName(pattern: Name, name: readonly number[]): boolean {
+  return matches(pattern, name, name.length, charactersAt);
 }
 
-/** As above, with characters and `star`. */
-function matchesName(pattern: readonly Token[], name: readonly number[]): boolean {
-  let [at, next, retryPattern, retryName] = [0, 0, -1, 0];
-  while (at < name.length) {
-    const token = pattern[next];
-    if (token === 'star') {
-      next += 1;
-      if (next === pattern.length) return true;
-      [retryPattern, retryName] = [next, at];
-    } else if (token !== undefined && matchesCharacter(token, name[at] ?? 0)) {
-      at += 1;
-      next += 1;
-    } else if (retryPattern >= 0) {
-      retryName += 1;
-      [at, next] = [retryName, retryPattern];
-    } else return false;
+/** Whether the part stands there. As functions of their own, and with loops: this is where the time goes. */
+type At<T, I> = (part: readonly T[], items: readonly I[], at: number) => boolean;
+
+function charactersAt(part: readonly Token[], name: readonly number[], at: number): boolean {
+  for (let i = 0; i < part.length; i++) {
+    const token = part[i]!;
+    const character = name[at + i]!;
+    if (typeof token === 'number' ? token !== character : !matchesCharacter(token, character)) return false;
   }
-  while (pattern[next] === 'star') next += 1;
-  return next === pattern.length;
+  return true;
 }
 
-function matchesCharacter(token: Token, character: number): boolean {
-  if (typeof token === 'number') return token === character;
+function componentsAt(part: readonly Name[], path: readonly (readonly number[])[], at: number): boolean {
+  for (let i = 0; i < part.length; i++) if (!matchesName(part[i]!, path[at + i]!)) return false;
+  return true;
+}
+
+/** Whether the first `length` of the items fit. What lies between gaps is taken as early as it fits: later is no better. */
+function matches<T, I>(
+  { first, between, last }: Gapped<T>,
+  items: readonly I[],
+  length: number,
+  isAt: At<T, I>,
+): boolean {
+  if (last === undefined) return first.length === length && isAt(first, items, 0);
+  const end = length - last.length;
+  if (first.length > end || !isAt(first, items, 0) || !isAt(last, items, end)) return false;
+  let at = first.length;
+  for (const part of between) {
+    while (at + part.length <= end && !isAt(part, items, at)) at += 1;
+    at += part.length;
+    if (at > end) return false;
+  }
+  return true;
+}
+
+type Gap = 'gap';
+
+function gapped<T>(items: readonly (T | Gap)[]): Gapped<T> {
+  const parts: T[][] = [[]];
+  for (const item of items) {
+    if (item === 'gap') parts.push([]);
+    else parts.at(-1)?.push(item as T);
+  }
+  const [first = [], ...others] = parts;
+  const last = others.pop();
+  return { first, between: others.filter(({ length }) => length > 0), last };
+}
+
+function allOf<T>({ first, between, last = [] }: Gapped<T>): T[] {
+  return [...first, ...between.flat(), ...last];
+}
+
+function lengthBetween(pattern: Gapped<unknown> | undefined): number {
+  return pattern?.between.reduce((sum, { length }) => sum + length, 0) ?? 0;
+}
+
+function matchesCharacter(token: Exclude<Token, number>, character: number): boolean {
   if (token === 'any') return true;
-  if (token === 'star' || token === 'never') return false;
-  return token.ranges.some(([first, last]) => first <= character && character <= last) !== token.isNegated;
+  if (token === 'never') return false;
+  for (const [first, last] of token.ranges)
+    if (first <= character && character <= last) return !token.isNegated;
+  return token.isNegated;
 }
 
-function parseComponent(text: string): readonly Token[] {
+const ANYTHING: Name = { first: [], between: [], last: [] };
+
+function parseComponent(text: string): Name {
   const characters = Array.from(text);
-  const tokens: Token[] = [];
+  const tokens: (Token | Gap)[] = [];
   for (let i = 0; i < characters.length; i++) {
     const character = characters[i] ?? '';
-    if (character === '*') {
-      if (tokens.at(-1) !== 'star') tokens.push('star');
-    } else if (character === '?') tokens.push('any');
+    if (character === '*') tokens.push('gap');
+    else if (character === '?') tokens.push('any');
     else if (character === '\\') {
       i += 1;
       const escaped = characters[i];
@@ -193,7 +260,7 @@ function parseComponent(text: string): readonly Token[] {
     } else tokens.push(pointOf(character));
   }
   // A name that is empty is no name.
-  return text === '' ? ['never'] : tokens;
+  return gapped(text === '' ? ['never'] : tokens);
 }
 
 const NAMED_CLASSES: Readonly<Record<string, readonly string[]>> = {

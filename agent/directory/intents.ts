@@ -1,7 +1,4 @@
-/**
- * What we are about to do to the disk, written down before it is done, and how a restart finds out from the disk what
- * had been done: only what is exactly as intended counts, everything else is left for the detector and the next try.
- */
+/** What we are about to do to the disk, written down before it is done; recovery.ts reads it after a crash. */
 
 import {
   isJsonObject,
@@ -11,14 +8,11 @@ import {
   parseJson,
   stringifyJson,
 } from '../base/json.ts';
-import type { Logger } from '../base/log.ts';
-import { type FileFacts, parentOf, type ShareRoot } from '../platform/files.ts';
-import type { Sqlite } from '../platform/sqlite.ts';
-import type { Archive, ArchivedFile } from './archive.ts';
-import type { Hashing } from './hashing.ts';
+import { type FileFacts, parentOf } from '../platform/files.ts';
 import type { IndexRow, LocalIndex, VectorClock } from './local-index.ts';
 import { joinPath } from './paths.ts';
 import type { FileRecord } from './projection.ts';
+import type { Selection } from './selection.ts';
 
 /** What a file or directory of a record will look like. */
 export interface IntendedRow {
@@ -41,7 +35,7 @@ export type Intent =
   /** Its owner's own change, made by us: the detector will find it at this path, as it finds any other. */
   | { readonly op: 'restore'; readonly path: string };
 
-interface Noted {
+export interface Noted {
   readonly intent: Intent;
   /** Id of the place in the archive. */
   readonly archived: bigint | undefined;
@@ -77,6 +71,13 @@ export function indexRow(row: IntendedRow, facts: FileFacts): IndexRow {
   };
 }
 
+/** As the index is to have a row of ours: where nothing is kept, it has no claim to what lies there. */
+export function claimedRow(row: IndexRow, selection: Pick<Selection, 'isWanted'>): IndexRow {
+  return selection.isWanted(row.path, row.kind)
+    ? row
+    : { ...row, uuid: undefined, clock: undefined, found: true };
+}
+
 /** Where the row lies on the disk; its parent must be in the index. */
 export function localPathOf(index: LocalIndex, path: string, localName: string | undefined): string {
   return localName === undefined
@@ -102,104 +103,6 @@ export function encodeIntents(noted: readonly Noted[]): string {
   );
 }
 
-export interface RecoveryOptions {
-  readonly sqlite: Sqlite;
-  readonly club: string;
-  readonly index: LocalIndex;
-  readonly archive: Archive;
-  readonly root: ShareRoot;
-  readonly hashing: Hashing;
-  readonly log: Logger;
-  readonly signal: AbortSignal;
-  /** Compares record and index anew; inside a transaction. */
-  readonly settle: (uuid: string) => void;
-}
-
-/** To be called before the detector looks at anything. */
-export async function recover(options: RecoveryOptions): Promise<void> {
-  const { sqlite, club, log } = options;
-  const stored = sqlite
-    .prepare<{ id: bigint; intents: string }>(
-      'SELECT id, intents FROM directory_intent WHERE club = ? ORDER BY id',
-    )
-    .all(club);
-  let found = 0;
-  for (const { id, intents } of stored) {
-    for (const noted of decodeIntents(intents)) if (await recoverOne(noted, options)) found += 1;
-    sqlite.prepare('DELETE FROM directory_intent WHERE id = ?').run(id);
-  }
-  if (stored.length > 0) log.info('finished what an interruption had left half done', { changes: found });
-}
-
-async function recoverOne({ intent, archived }: Noted, options: RecoveryOptions): Promise<boolean> {
-  const { sqlite, archive } = options;
-  const kept = archived === undefined ? undefined : archive.get(archived);
-  const isKept = kept !== undefined && (await isKeptAlone(intent, kept, options));
-  const finish = await whatHappened(intent, isKept, options);
-  sqlite.transaction(() => {
-    if (kept !== undefined && !isKept) archive.forget(kept);
-    finish?.();
-  });
-  return finish !== undefined;
-}
-
-/**
- * Whether the archive has the file, and nobody else. Before a file is replaced, it has a second name in the archive; if it
- * came no further, whoever writes to the file would write to what is kept: the second name goes again.
- */
-async function isKeptAlone(
-  intent: Intent,
-  kept: ArchivedFile,
-  { archive, index, root }: RecoveryOptions,
-): Promise<boolean> {
-  const facts = await root.look(kept.path);
-  if (facts === undefined) return false;
-  if (facts.links === 1) return true;
-  const path =
-    'row' in intent
-      ? localPathOf(index, intent.row.path, intent.row.localName)
-      : index.localPath(intent.path);
-  const there = await root.look(path);
-  if (there?.ino !== facts.ino || there.dev !== facts.dev) return true;
-  await archive.discard(kept);
-  return false;
-}
-
-/** What to write if the change had happened; undefined if not. */
-async function whatHappened(
-  intent: Intent,
-  isKept: boolean,
-  { index, root, hashing, signal, settle }: RecoveryOptions,
-): Promise<(() => void) | undefined> {
-  if (intent.op === 'restore') return undefined;
-  if (intent.op === 'remove') {
-    const row = index.byPath(intent.path);
-    if (row === undefined || (await root.look(index.localPath(intent.path))) !== undefined) return undefined;
-    if (row.kind === 'file' && !isKept) return undefined;
-    return () => {
-      index.remove(intent.path);
-      if (row.uuid !== undefined) settle(row.uuid);
-    };
-  }
-  const { row } = intent;
-  const local = localPathOf(index, row.path, row.localName);
-  const facts = await root.look(local);
-  if (facts === undefined || facts.kind !== row.kind) return undefined;
-  const from = intent.op === 'move' ? index.byPath(intent.from) : undefined;
-  // Its owner may have written into it since, under its new name.
-  const isMoved = from?.ino === facts.ino && from.size === facts.size && from.mtimeNs === facts.mtimeNs;
-  if (row.kind === 'file' && !isMoved) {
-    if (facts.size !== row.size) return undefined;
-    const outcome = await hashing.hash(root, local, facts.size, signal);
-    if (outcome.state !== 'hashed' || outcome.sha256 !== row.sha256) return undefined;
-  }
-  return () => {
-    if (from !== undefined && from.path !== row.path) index.remove(from.path);
-    index.put(indexRow(row, facts));
-    if (row.uuid !== undefined) settle(row.uuid);
-  };
-}
-
 function encodeRow(row: IntendedRow): JsonObject {
   const members: [string, Json][] = [
     ['path', row.path],
@@ -214,7 +117,7 @@ function encodeRow(row: IntendedRow): JsonObject {
 }
 
 /** Our own text, but possibly of another version: what is not understood is left out. */
-function decodeIntents(text: string): Noted[] {
+export function decodeIntents(text: string): Noted[] {
   const json = parseJson(text);
   if (!Array.isArray(json)) return [];
   const noted: Noted[] = [];

@@ -10,7 +10,7 @@ import { type FileFacts, parentOf } from '../platform/files.ts';
 import type { ArchiveReason } from './archive.ts';
 import { moveFile, withAttributes } from './attributes.ts';
 import { type DirectoryEntry, type FileEntry, ROOT_KEY } from './entry.ts';
-import { type IntendedRow, indexRow, intendedRow, localPathOf, pathsOf } from './intents.ts';
+import { claimedRow, type IntendedRow, indexRow, intendedRow, localPathOf, pathsOf } from './intents.ts';
 import type { IndexRow } from './local-index.ts';
 import { isEnded, isUnwanted, neededFor } from './needed.ts';
 import type { PendingStore } from './pending.ts';
@@ -364,12 +364,11 @@ export class Placer {
   #finish(row: IntendedRow, facts: FileFacts | undefined): boolean {
     const { index, pending, selection } = this.#options;
     if (facts === undefined) return false;
-    const placed = indexRow(row, facts);
     // Since it was begun, its place may have left what is kept here.
-    const isWanted = selection.isWanted(row.path, row.kind);
-    index.put(isWanted ? placed : { ...placed, uuid: undefined, clock: undefined, found: true });
+    const placed = claimedRow(indexRow(row, facts), selection);
+    index.put(placed);
     if (row.uuid === undefined) return false;
-    if (this.#touched.has(row.uuid) || !isWanted) {
+    if (this.#touched.has(row.uuid) || placed.uuid === undefined) {
       this.settle(row.uuid);
       return false;
     }

@@ -4,6 +4,7 @@
  */
 
 import { toHex } from '../base/bytes.ts';
+import { type Clock, sleep } from '../base/clock.ts';
 import { EXIT, environmentError, errorCode, userError } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import { randomBytes } from '../crypto/random.ts';
@@ -56,12 +57,18 @@ export interface ContentReaderOptions {
   readonly hashing: Hashing;
   readonly demand: Demand;
   readonly room: Pick<DiskRoom, 'during'>;
+  readonly clock: Clock;
   /** Of the share: small files are hashed together, and end together. */
   readonly signal: AbortSignal;
 }
 
 /** Larger files are hashed alone, and can be given up alone. */
 const HASHED_TOGETHER = 65_536n;
+/** A file that changes while it comes is begun anew so often. */
+const ATTEMPTS = 3;
+/** What its owner did to a file is known so soon after, milliseconds. */
+const NEWS_MS = 3_000;
+const LOOK_MS = 100;
 
 export class ContentReader {
   readonly #options: ContentReaderOptions;
@@ -75,19 +82,31 @@ export class ContentReader {
    * @throws SkylarkError (user) `file.unknown`, `file.is_folder`; (environment, exit code 75) `contents.nowhere`,
    *   `file.changed`; `files.*`; the signal's reason.
    */
-  async open(path: string, asking: Asking): Promise<Contents> {
+  open(path: string, asking: Asking): Promise<Contents> {
+    return this.#open(path, asking, ATTEMPTS);
+  }
+
+  async #open(path: string, asking: Asking, attempts: number): Promise<Contents> {
     const { uuid, entry } = this.#fileAt(path);
     const { index } = this.#options;
     const row = index.byUuid(uuid);
+    let failure: unknown;
     if (row?.kind === 'file' && row.sha256 === entry.sha256) {
-      const here = await this.#verified(index.localPath(row.path), asking, 'folder');
+      const here = await this.#verified(index.localPath(row.path), asking, 'folder').catch((thrown) => {
+        if (asking.signal.aborted || !errorCode(thrown)?.startsWith('files.')) throw thrown;
+        failure = thrown;
+        return undefined;
+      });
       // While its owner writes to it, what is in the folder is newer than what is known.
       if (here !== undefined && (here.sha256 === entry.sha256 || !sameFacts(here.file.facts, row)))
         return here.contents;
       await here?.contents.close();
     }
     const known = await this.#elsewhere(entry, row, asking);
-    return known ?? this.#fetched(path, entry, asking);
+    if (known !== undefined) return known;
+    return this.#fetched(path, entry, asking, attempts).catch((thrown: unknown) => {
+      throw errorCode(thrown) === 'contents.nowhere' ? (failure ?? thrown) : thrown;
+    });
   }
 
   /** @throws SkylarkError (environment) `archive.damaged`, `archive.gone`, `files.*`; the signal's reason. */
@@ -191,9 +210,11 @@ export class ContentReader {
     return undefined;
   }
 
-  async #fetched(path: string, entry: FileEntry, asking: Asking): Promise<Contents> {
+  async #fetched(path: string, entry: FileEntry, asking: Asking, attempts: number): Promise<Contents> {
     const { root, cache } = this.#options;
     const fetched = await this.fetch(entry, asking);
+    if (fetched === 'absent' && attempts > 1 && (await this.#hasChanged(path, entry, asking.signal)))
+      return this.#open(path, asking, attempts - 1);
     if (typeof fetched === 'string') {
       const who = fetched === 'nobody' ? 'no member is connected' : 'no member that is connected has it';
       throw environmentError('contents.nowhere', `${printable(path, 500)} is not here, and ${who}`, {
@@ -220,6 +241,19 @@ export class ContentReader {
         await discard();
       },
     };
+  }
+
+  /** Whether its owner has changed it, so that nobody has any more what was asked for. */
+  async #hasChanged(path: string, { sha256 }: FileEntry, signal: AbortSignal): Promise<boolean> {
+    const { records, clock } = this.#options;
+    const either = AbortSignal.any([signal, this.#options.signal]);
+    for (let waited = 0; ; waited += LOOK_MS) {
+      const record = records.get(path);
+      const desired = record && desiredOf(record);
+      if (desired?.kind !== 'file' || desired.entry.sha256 !== sha256) return true;
+      if (waited >= NEWS_MS) return false;
+      await sleep(clock, LOOK_MS, either);
+    }
   }
 
   /** The file at a local path and what is in it; undefined if there is none, or it is being written to. */

@@ -18,6 +18,8 @@ export interface RootGuardOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly problems: ProblemList;
+  /** What must be done in it before anything else; the folder counts as not there until it succeeds. */
+  readonly prepare: () => Promise<void>;
   /** The folder is back after it was not there: whatever was known of its state is old. */
   readonly onReturn: () => void;
 }
@@ -108,6 +110,7 @@ class Guard implements RootGuard {
       await root.check();
       this.#trouble ??= 'share.root_replaced';
     }
+    await this.#options.prepare();
   }
 
   #recovered(): void {

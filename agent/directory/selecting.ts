@@ -83,6 +83,8 @@ export class Selecting {
   async reread(): Promise<void> {
     await this.#queued(() => this.#options.selection.rules).catch((thrown: unknown) => {
       if (this.#options.signal.aborted) return;
+      // To be tried again when something is placed.
+      this.#seen = undefined;
       this.#options.log.warn('what is kept of the share could not be changed', { error: asError(thrown) });
     });
   }
@@ -108,6 +110,7 @@ export class Selecting {
   async apply(): Promise<void> {
     const { index, selection } = this.#options;
     const { ignoreFile, rules } = selection;
+    index.setSetting(APPLIED, undefined);
     await this.#leaveRows();
     await this.#settlePending();
     index.transaction(() => {
@@ -127,13 +130,28 @@ export class Selecting {
     signal.throwIfAborted();
     const ignoreFile = await this.#ignoreFile(rules);
     if (!this.#isDue(rules, ignoreFile)) return;
+    const before = { rules: selection.rules, ignoreFile: selection.ignoreFile };
     await halt();
     try {
       signal.throwIfAborted();
       selection.set(rules, ignoreFile);
       await this.apply();
+    } catch (thrown) {
+      if (!signal.aborted) await this.#takeBack(before);
+      throw thrown;
     } finally {
       proceed();
+    }
+  }
+
+  /** With the new rules, what is known in the old way would look as if its owner had taken it away. */
+  async #takeBack({ rules, ignoreFile }: Pick<Selection, 'rules' | 'ignoreFile'>): Promise<void> {
+    this.#options.selection.set(rules, ignoreFile);
+    try {
+      await this.apply();
+    } catch (thrown) {
+      // It is due then, whatever is chosen next.
+      this.#options.log.warn('what is kept of the share could not be noted', { error: asError(thrown) });
     }
   }
 

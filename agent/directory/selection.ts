@@ -6,7 +6,7 @@
 import { userError } from '../base/errors.ts';
 import type { Json } from '../base/json.ts';
 import { choice, field, flag, type Infer, list, object, optionalField, text } from '../base/schema.ts';
-import { nameOf, parentOf } from '../platform/files.ts';
+import { nameOf } from '../platform/files.ts';
 import {
   codePoints,
   type EntryKind,
@@ -155,29 +155,55 @@ export class Selection {
   standing(path: string, kind: EntryKind): Standing {
     if (path === '/') return kind === 'directory' ? 'wanted' : 'ignored';
     if (this.#patterns.length === 0 && this.#rules.only.length === 0) return 'wanted';
-    if (path === IGNORE_FILE) return kind === 'file' ? 'wanted' : this.#ownStanding(path, kind);
-    const known = kind === 'directory' ? this.#standings.get(path) : undefined;
-    if (known !== undefined) return known;
-    const above = this.standing(parentOf(path), 'directory');
-    const standing = above === 'wanted' ? this.#ownStanding(path, kind) : above;
-    if (kind === 'directory') {
-      if (this.#standings.size >= MAX_REMEMBERED) this.#standings.clear();
-      this.#standings.set(path, standing);
+    if (path === IGNORE_FILE && kind === 'file') return 'wanted';
+    // Of the folders on the way to it, and of itself.
+    const ends = endsIn(path);
+    const isOwn = (depth: number) => depth === ends.length && kind === 'file';
+    let standing: Standing = 'wanted';
+    let depth = ends.length;
+    for (; depth > 0; depth--) {
+      const known = isOwn(depth) ? undefined : this.#standings.get(path.slice(0, ends[depth - 1]));
+      if (known === undefined) continue;
+      standing = known;
+      break;
+    }
+    if (standing !== 'wanted' || depth === ends.length) return standing;
+    const names = this.#patterns.length === 0 ? [] : path.slice(1).split('/').map(codePoints);
+    while (standing === 'wanted' && depth < ends.length) {
+      const at = path.slice(0, ends[depth]);
+      depth += 1;
+      standing = this.#ownStanding(at, names, depth, isOwn(depth) ? 'file' : 'directory');
+      if (!isOwn(depth)) this.#remember(at, standing);
     }
     return standing;
   }
 
+  #remember(folder: string, standing: Standing): void {
+    if (this.#standings.size >= MAX_REMEMBERED) this.#standings.clear();
+    this.#standings.set(folder, standing);
+  }
+
   /** Where everything above is wanted. */
-  #ownStanding(path: string, kind: EntryKind): Standing {
+  #ownStanding(
+    path: string,
+    names: readonly (readonly number[])[],
+    depth: number,
+    kind: EntryKind,
+  ): Standing {
     const { only } = this.#rules;
     const isInside =
       only.length === 0 ||
       only.some((part) => isWithin(path, part) || (kind === 'directory' && isWithin(part, path)));
     if (!isInside) return 'outside';
-    if (this.#patterns.length === 0) return 'wanted';
-    const names = path.slice(1).split('/').map(codePoints);
-    return verdict(this.#patterns, names, kind) === true ? 'ignored' : 'wanted';
+    return verdict(this.#patterns, names, depth, kind) === true ? 'ignored' : 'wanted';
   }
+}
+
+/** Where each component of the path ends. */
+function endsIn(path: string): number[] {
+  const ends: number[] = [];
+  for (let at = path.indexOf('/', 1); at > 0; at = path.indexOf('/', at + 1)) ends.push(at);
+  return [...ends, path.length];
 }
 
 /** For people: why something in the folder is not part of what is kept of the share here. */

@@ -22,7 +22,9 @@ import { Partials } from './partials.ts';
 import { PendingStore } from './pending.ts';
 import { PendingCount } from './pending-count.ts';
 import { Placer } from './place.ts';
+import { isWithMember } from './possession.ts';
 import { Reconciler } from './reconcile.ts';
+import { FolderStart } from './recovery.ts';
 import { RefusalStore } from './refusals.ts';
 import { Selecting } from './selecting.ts';
 import { Selection } from './selection.ts';
@@ -50,6 +52,7 @@ export interface ShareParts {
   readonly selecting: Selecting;
   readonly count: PendingCount;
   readonly cache: ContentCache;
+  readonly start: FolderStart;
 }
 
 export interface SharePartsOptions {
@@ -72,6 +75,7 @@ export interface SharePartsOptions {
   readonly hold: (paths: readonly string[]) => () => void;
   readonly nudge: (path: string) => void;
   readonly mayPlace: () => boolean;
+  readonly mayMend: () => boolean;
   readonly mayTidy: () => boolean;
   readonly mayFetch: () => boolean;
   readonly received: (bytes: number) => void;
@@ -122,7 +126,10 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     isElsewhere: (sha256) => pending.isKnown(sha256) && !pending.isWanted(sha256),
     onKept: options.announce,
   });
-  const local = new LocalContents({ root, index, archive, cache, hashing, log, signal, room });
+  const local = new LocalContents({
+    ...{ root, index, archive, cache, hashing, log, signal, room },
+    isWithMember: (file, sha256) => isWithMember(file, sha256, custody.demand, signal),
+  });
   const custody = new Custody({
     ...options,
     index,
@@ -246,7 +253,26 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     signal,
     log,
   });
+  const start = new FolderStart({
+    ...{
+      sqlite,
+      club,
+      index,
+      archive,
+      root,
+      selection,
+      hashing,
+      log,
+      signal,
+      pending,
+      partials,
+      cache,
+      clock,
+    },
+    settle: (uuid) => placer.settle(uuid),
+  });
   return {
+    start,
     index,
     pending,
     archive,

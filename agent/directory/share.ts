@@ -13,7 +13,6 @@ import type { Custody } from './custody.ts';
 import { type Detector, openDetector } from './detect.ts';
 import { detectorRecords } from './detector-records.ts';
 import { attachDirectory, type DirectoryPeer } from './directory-session.ts';
-import { recover } from './intents.ts';
 import { beginJoining, isJoining, Joining } from './joining.ts';
 import { type ListedFile, list } from './listing.ts';
 import type { IndexRow } from './local-index.ts';
@@ -78,6 +77,7 @@ export class Share {
       hold: (paths) => this.#detector?.hold(paths) ?? (() => undefined),
       nudge: (path) => this.#detector?.nudge(path),
       mayPlace: () => this.#mayPlace(),
+      mayMend: () => this.#mayPlace() && !this.#isPaused,
       mayTidy: () => this.#joining === undefined,
       // What was found at joining may be just what is missing.
       mayFetch: () => this.#mayPlace() && (this.#joining === undefined || this.#joining.isRead),
@@ -95,21 +95,15 @@ export class Share {
   }
 
   async open(): Promise<void> {
-    const { sqlite, club, hashing, log, rules = EVERYTHING } = this.#options;
-    const { signal } = this.#controller;
+    const { rules = EVERYTHING } = this.#options;
     const isFirst = this.#parts.index.byPath('/') === undefined;
     // Who only sends joins with what is in the folder: that is what is to be sent.
     if (isFirst && this.#options.isJoining && rules.direction !== 'send') beginJoining(this.#parts.index);
     const isOther = await this.#parts.selecting.begin(rules);
     try {
-      const settle = (uuid: string) => this.#parts.placer.settle(uuid);
-      const shared = { sqlite, club, hashing, log, signal, settle };
-      await recover({ ...shared, index: this.#parts.index, archive: this.#parts.archive, root: this.#root });
-      const { pending, partials, cache } = this.#parts;
-      await partials.clean((sha256) => pending.isWanted(sha256), this.#options.clock.now());
-      await cache.clean();
+      await this.#parts.start.begin();
     } catch (thrown) {
-      // Without the folder there is nothing to recover: it keeps until it is back.
+      // The detector begins with it when the folder is there.
       if (!errorCode(thrown)?.startsWith('share.')) throw thrown;
     }
     if (isOther) await this.#parts.selecting.apply();
@@ -233,8 +227,9 @@ export class Share {
     await this.#detector?.close();
     await this.#parts.reconciler.close();
     await this.#parts.fetcher.close();
+    await this.custody.mending.close();
     await Promise.all([this.#parts.changes.idle(), this.#parts.cache.idle()]);
-    await this.#parts.archive.prune();
+    await this.#parts.archive.close();
     this.#parts.follower.close();
     this.#root.close();
   }
@@ -251,6 +246,7 @@ export class Share {
       onDetach: () => this.#peers.delete(peer),
     });
     this.#peers.add(peer);
+    this.custody.mending.hope();
     this.#joining?.disturb();
     return peer;
   }
@@ -267,6 +263,7 @@ export class Share {
         database,
         onContent: (sha256) => this.#parts.selection.isPartial && this.#announce(sha256),
       }),
+      prepare: () => this.#parts.start.begin(),
       onNoted: (path) => this.#onNoted(path),
       hashing: this.custody.hashing,
       clock,

@@ -29,6 +29,8 @@ export interface Supply {
 /** Contents up to this size are handled in memory. */
 export const SMALL_CONTENT = 65_536;
 
+const UNREADABLE: ReadonlySet<string | undefined> = new Set(['files.io', 'files.corrupt']);
+
 /** @param label tells it apart from all other temporaries of the share that exist. */
 export function supplyOfBytes(root: ShareRoot, label: string, bytes: Uint8Array): Supply {
   return {
@@ -75,6 +77,8 @@ export interface LocalContentsOptions {
   readonly log: Logger;
   readonly signal: AbortSignal;
   readonly room: Pick<DiskRoom, 'during'>;
+  /** Whether another member has the contents of this file of ours: see possession.ts. */
+  readonly isWithMember: (file: OpenFile, sha256: string) => Promise<boolean>;
 }
 
 /** Contents that lie somewhere in the share or its archive already. */
@@ -100,15 +104,20 @@ export class LocalContents {
    */
   async copy(sha256: string, size: bigint, label: string): Promise<Supply | undefined> {
     if (size === 0n) return supplyOfBytes(this.#options.root, label, new Uint8Array(0));
-    const { index, archive, root } = this.#options;
+    const { index, archive, root, isWithMember } = this.#options;
     for (const row of index.bySha256(sha256)) {
-      const supply = await this.#from(index.localPath(row.path), sha256, label, (file) =>
-        sameFacts(file.facts, row),
+      // What was found at joining belongs to no record: this one must not bring it to light.
+      const supply = await this.#from(
+        index.localPath(row.path),
+        sha256,
+        label,
+        async (file) =>
+          sameFacts(file.facts, row) && (row.uuid !== undefined || (await isWithMember(file, sha256))),
       );
       if (supply !== undefined) return supply;
     }
     for (const archived of archive.bySha256(sha256)) {
-      const supply = await this.#from(archived.path, sha256, label, () => true);
+      const supply = await this.#from(archived.path, sha256, label);
       if (supply !== undefined) return supply;
       // Removed by hand, or written to by a program that still had it open: as history it stays, as a source it is none.
       if ((await root.look(archived.path)) === undefined) archive.forget(archived);
@@ -119,7 +128,7 @@ export class LocalContents {
   async #cached(sha256: string, label: string): Promise<Supply | undefined> {
     const { cache } = this.#options;
     const path = cache.find(sha256);
-    const supply = path === undefined ? undefined : await this.#from(path, sha256, label, () => true);
+    const supply = path === undefined ? undefined : await this.#from(path, sha256, label);
     // It is of no use to anybody as it is.
     if (path !== undefined && supply === undefined) await cache.forget(sha256);
     return supply;
@@ -129,7 +138,7 @@ export class LocalContents {
     path: string,
     sha256: string,
     label: string,
-    isAsKnown: (file: OpenFile) => boolean,
+    isUsable: (file: OpenFile) => Promise<boolean> = async () => true,
   ): Promise<Supply | undefined> {
     let file: OpenFile;
     try {
@@ -140,12 +149,17 @@ export class LocalContents {
     }
     try {
       const { size } = file.facts;
-      if (!isAsKnown(file)) return undefined;
+      if (!(await isUsable(file))) return undefined;
       const copying = () =>
         size <= BigInt(SMALL_CONTENT)
           ? this.#small(file, sha256, Number(size), label)
           : this.#large(file, sha256, size, label);
       return await this.#options.room.during(sha256, size, copying);
+    } catch (thrown) {
+      // If it is not the source that the disk does not give back, the next try to write will tell.
+      if (!UNREADABLE.has(errorCode(thrown))) throw thrown;
+      this.#options.log.warn('a local copy could not be read', { path, code: errorCode(thrown) });
+      return undefined;
     } finally {
       await file.close();
     }

@@ -14,6 +14,7 @@ const OF_ONE_FILE: ReadonlySet<string | undefined> = new Set([
   'files.name_refused',
   'files.not_permitted',
   'files.cross_device',
+  'files.corrupt',
   'files.failed',
   'files.archive_blocked',
   NO_ROOM,

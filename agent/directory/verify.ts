@@ -87,6 +87,11 @@ type Verdict =
   | { readonly kind: 'unreadable'; readonly message: string }
   | { readonly kind: 'damaged'; readonly found: string | undefined; readonly facts: FileFacts };
 
+/** Of a file, or of the way to it: the disk does not give it back. */
+const LOST: ReadonlySet<string | undefined> = new Set(['files.io', 'files.corrupt']);
+/** So many of them one after the other: it is no file that is damaged, but the disk that does not work at all. */
+const MOST_LOST = 32;
+
 /** Between two words to whoever waits, milliseconds. */
 const TELL_MS = 500;
 /** Work in one go, and the rest after it as a part of that work: everything else comes first. Milliseconds. */
@@ -97,6 +102,7 @@ const LONGEST_REST_MS = 1_000;
 export class Verifier {
   readonly #options: VerifierOptions;
   #isRunning = false;
+  #mending: { readonly stop: AbortController; readonly over: Promise<void> } | undefined;
 
   constructor(options: VerifierOptions) {
     this.#options = options;
@@ -104,7 +110,8 @@ export class Verifier {
 
   /**
    * Ends early when it is left, or by the signal; what was repaired by then is.
-   * @throws SkylarkError (environment, exit code 75) `verify.running`, `share.held`; the signal's reason; `share.*`.
+   * @throws SkylarkError (environment, exit code 75) `verify.running`, `share.held`, `verify.disk_fails`; the signal's
+   *   reason; `share.*`.
    */
   async *verify(signal: AbortSignal): AsyncGenerator<VerifyStep, VerifyResult, void> {
     if (this.#isRunning)
@@ -115,6 +122,8 @@ export class Verifier {
     this.#isRunning = true;
     const left = new AbortController();
     try {
+      this.#mending?.stop.abort(environmentError('verify.begins', 'everything is verified now'));
+      await this.#mending?.over;
       return yield* this.#verify(AbortSignal.any([signal, this.#options.signal, left.signal]));
     } finally {
       this.#isRunning = false;
@@ -122,11 +131,48 @@ export class Verifier {
     }
   }
 
+  /**
+   * Looks again at what is known to be damaged, and puts right what can be. Nothing is done during `verify`.
+   * @throws the signal's reason; `share.*`.
+   */
+  async mend(signal: AbortSignal): Promise<void> {
+    if (this.#isRunning || this.#mending !== undefined || !this.#options.mayPlace()) return;
+    const stop = new AbortController();
+    const work = this.#mend(AbortSignal.any([signal, this.#options.signal, stop.signal]));
+    this.#mending = {
+      stop,
+      over: work.then(
+        () => undefined,
+        () => undefined,
+      ),
+    };
+    try {
+      await work;
+    } finally {
+      this.#mending = undefined;
+    }
+  }
+
+  async #mend(signal: AbortSignal): Promise<void> {
+    const { damages, nudge, log } = this.#options;
+    for (const row of damages.rows()) {
+      signal.throwIfAborted();
+      if (!isFileRow(row)) continue;
+      const verdict = await this.#read(row, signal);
+      if (verdict.kind === 'changed') nudge(row.path);
+      if (verdict.kind === 'good') damages.remove(row.uuid);
+      if (verdict.kind !== 'damaged') continue;
+      if (verdict.found !== damages.foundIn(row)) damages.add(row, verdict.found);
+      if (await this.#repair(row, verdict.found, verdict.facts, signal))
+        log.info('a damaged file was repaired', { path: row.path });
+    }
+  }
+
   async *#verify(signal: AbortSignal): AsyncGenerator<VerifyStep, VerifyResult, void> {
     const { index, clock, pending } = this.#options;
     this.#checkHeld();
     const run = new Run(index);
-    let [worked, toldAt] = [0, clock.monotonic()];
+    let [worked, toldAt, lost] = [0, clock.monotonic(), 0];
     for (const row of index.below('/')) {
       signal.throwIfAborted();
       if (!isFileRow(row)) continue;
@@ -143,6 +189,8 @@ export class Verifier {
           counts: run.counts,
         };
       if (verdict.kind === 'good') this.#options.damages.remove(row.uuid);
+      lost = verdict.kind === 'damaged' && verdict.found === undefined ? lost + 1 : 0;
+      if (lost > MOST_LOST) throw diskFails();
       if (verdict.kind === 'damaged') yield* this.#damaged(row, verdict, run, signal);
       const now = clock.monotonic();
       worked += now - startedAt;
@@ -186,11 +234,15 @@ export class Verifier {
     // Deleted, or something else by now: the detector's business.
     if (code === 'files.absent' || code === 'files.symlink' || code === 'files.not_a_file')
       return { kind: 'changed' };
-    const facts = await root.look(index.localPath(row.path));
-    if (facts === undefined || !this.#isAsKnown(row, facts)) return { kind: 'changed' };
-    return code === 'files.io'
-      ? { kind: 'damaged', found: undefined, facts }
-      : { kind: 'unreadable', message };
+    try {
+      const facts = await root.look(index.localPath(row.path));
+      if (facts === undefined || !this.#isAsKnown(row, facts)) return { kind: 'changed' };
+      return LOST.has(code) ? { kind: 'damaged', found: undefined, facts } : { kind: 'unreadable', message };
+    } catch (thrown) {
+      // The folder that it is in can't be read.
+      if (!errorCode(thrown)?.startsWith('files.')) throw thrown;
+      return { kind: 'unreadable', message };
+    }
   }
 
   /** Neither the file has changed since its contents were known, nor what is known. */
@@ -324,6 +376,13 @@ class Run {
       unreadable: counts.unreadable + one('unreadable'),
     };
   }
+}
+
+function diskFails() {
+  return environmentError('verify.disk_fails', `the disk gave back none of ${MOST_LOST} files`, {
+    remedy: 'check the disk and its cable, and verify again',
+    exitCode: 75,
+  });
 }
 
 function isFileRow(row: IndexRow): row is FileRow {

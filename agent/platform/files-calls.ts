@@ -216,6 +216,16 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   EDQUOT: { code: 'files.no_space', text: 'the disk quota is used up', remedy: 'make room on the disk' },
   EFBIG: { code: 'files.too_big', text: 'the file system can not hold a file of this size' },
   EIO: { code: 'files.io', text: 'the disk reports an error', remedy: 'check the disk' },
+  EUCLEAN: {
+    code: 'files.corrupt',
+    text: 'the file system is damaged there',
+    remedy: 'have it checked (fsck)',
+  },
+  EBADMSG: {
+    code: 'files.corrupt',
+    text: 'the file system is damaged there',
+    remedy: 'have it checked (fsck)',
+  },
   ENAMETOOLONG: { code: 'files.name_too_long', text: 'the name is too long for the file system' },
   EINVAL: { code: 'files.name_refused', text: 'the file system does not take this name or value' },
   EILSEQ: { code: 'files.name_refused', text: 'the file system does not take this name' },

@@ -21,6 +21,7 @@ import { describe, it } from 'node:test';
 import type { ArchivedFile } from '../../agent/directory/archive.ts';
 import { MARKS } from '../../agent/directory/index-table.ts';
 import type { Contents } from '../../agent/directory/read-contents.ts';
+import { EVERYTHING } from '../../agent/directory/selection.ts';
 import type { VerifyResult, VerifyStep } from '../../agent/directory/verify.ts';
 import { openSqlite } from '../../agent/platform/sqlite.ts';
 import { connect, eventually, type Member, withClub } from './members.ts';
@@ -327,6 +328,33 @@ describe('reading a file', () => {
       await assert.rejects(reader.open('/none', { signal: never }), { code: 'file.unknown' });
     }));
 
+  it('that changes while it comes is read as it is then, and one that is deleted is told to be', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      const b = await club.member('b', { share: { rules: { ...EVERYTHING, isShallow: true } } });
+      for (const name of ['song', 'gone']) writeFileSync(a.at(name), Buffer.alloc(20_000_000, name));
+      await settle(a);
+      connect(a, b);
+      await eventually('they are known', () => b.database.get('/song') !== undefined);
+      await eventually('they are known', () => b.database.get('/gone') !== undefined);
+      const { reader } = b.share.custody;
+      let isChanged = false;
+      const heard = () => {
+        if (!isChanged) writeFileSync(a.at('song'), 'second');
+        isChanged = true;
+      };
+      const contents = await reader.open('/song', { signal: never, heard });
+      assert.equal((await everything(contents)).toString(), 'second');
+      await assert.rejects(
+        reader.open('/gone', {
+          signal: never,
+          heard: () => existsSync(a.at('gone')) && unlinkSync(a.at('gone')),
+        }),
+        { code: 'file.unknown' },
+      );
+      assert.deepEqual(readdirSync(b.at('.clearskies/tmp')), []);
+    }));
+
   it('is not fooled by a damaged file, here or with a member', () =>
     withClub(async (club) => {
       const [a, b, c] = [await club.member('a'), await club.member('b'), await club.member('c')];
@@ -467,6 +495,28 @@ describe('verifying', () => {
       assert.deepEqual(told((await verify(a)).steps), [['/song', 'repaired']]);
       assert.deepEqual(problems(a), []);
       await eventually('it arrives', () => existsSync(c.at('song')) && text(c, 'song') === 'a song', 30_000);
+    }));
+
+  it('is not needed for what is known: it is put right when a member has it, or when it is as it was', () =>
+    withClub(async (club) => {
+      const [a, b] = [await club.member('a'), await club.member('b')];
+      for (const name of ['song', 'other']) writeFileSync(a.at(name), name);
+      await settle(a);
+      const connection = connect(a, b);
+      await eventually('they arrive', () => existsSync(b.at('song')) && existsSync(b.at('other')));
+      await settle(b);
+      await connection.cut();
+      for (const name of ['song', 'other']) rot(a, name);
+      assert.equal((await verify(a)).result.damaged, 2);
+      const { verifier, damages } = a.share.custody;
+      await verifier.mend(never);
+      assert.equal(damages.rows().length, 2);
+      rot(a, 'other');
+      await verifier.mend(never);
+      assert.deepEqual(problems(a), [['share.damaged', ['/song']]]);
+      connect(a, b);
+      await verifier.mend(never);
+      assert.deepEqual([problems(a), text(a, 'song'), text(a, 'other')], [[], 'song', 'other']);
     }));
 
   it('does not let a new mode or name make damage a change', () =>

@@ -109,14 +109,33 @@ test('rules that nobody can mean are refused', () => {
   assert.deepEqual(changedRules(EVERYTHING, { only: ['a', '/'] }).only, []);
 });
 
-test('patterns made to take long take no longer than others', () => {
-  const name = 'a'.repeat(250);
-  const evil = `${'*a'.repeat(500)}b`;
-  const folders = `${'**/a/'.repeat(200)}b`;
-  const open = `/${'['.repeat(1_000)}`;
-  const selection = selectionOf([...Array.from({ length: 30 }, () => evil), folders, open].join('\n'));
-  const path = `/${'a/'.repeat(100)}${name}`;
-  assert.equal(selection.standing(path, 'file'), 'wanted');
+test('patterns made to take long are refused, or take no longer than others', () => {
+  const path = `/${'a/'.repeat(100)}${'a'.repeat(250)}`;
+  const repeated = (count: number, pattern: string) =>
+    Array.from({ length: count }, () => pattern).join('\n');
+  for (const evil of [
+    repeated(30, `${'*a'.repeat(500)}b`),
+    repeated(30, `**/*${'a'.repeat(100)}b*/c`),
+    `**/${'**/a/'.repeat(200)}b\n${'**/a/'.repeat(200)}b`,
+    repeated(100, `${'a/'.repeat(50)}b`),
+  ])
+    assert.throws(() => selectionOf(evil), { code: 'ignore.too_costly' });
+  const allowed = [
+    repeated(2, `${'*a'.repeat(500)}b`),
+    repeated(30, `*b${'a'.repeat(500)}`),
+    `${'**/a/'.repeat(200)}b`,
+    `/${'['.repeat(1_000)}`,
+  ];
+  assert.equal(selectionOf(allowed.join('\n')).standing(path, 'file'), 'wanted');
+});
+
+test('what is remembered of folders changes nothing', () => {
+  const [text, deep] = ['x\n!x/y\n/a/b/*\n!/a/b/c', `/${'d/'.repeat(2_040)}f`];
+  const used = selectionOf(text);
+  const paths = ['/a', '/a/b', '/a/b/c', '/a/b/c/d', '/a/b/e', '/a/b/e/f', '/x', '/x/y', '/q/x/y/z', deep];
+  for (const kind of ['file', 'directory', 'file'] as const)
+    for (const path of [...paths, ...paths.toReversed()])
+      assert.equal(used.standing(path, kind), selectionOf(text).standing(path, kind), path);
 });
 
 test('any text is a pattern or none, and any path has a standing', () => {

@@ -1,6 +1,7 @@
 /** A folder with files in it joins a club, and is interrupted. */
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -99,6 +100,44 @@ describe('joining', () => {
       for (const edit of edits) assert.ok(contentsOf(a).files.includes(edit), `${edit} did not come`);
       await rm(b.at('f0'));
       await eventually('a deletion spreads as ever', () => !existsSync(a.at('f0')));
+    }));
+
+  it('gives nobody what was found, unless a member shows that it has the same', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      const large = Buffer.alloc(3_000_000, 'a song that both have ');
+      writeFileSync(a.at('song'), large);
+      writeFileSync(a.at('small'), 'small, and with both');
+      await a.share.rescan();
+      const secrets = ['a diary of nobody else', 'x'.repeat(200_000)];
+      mkdirSync(join(club.top, 'b'));
+      writeFileSync(join(club.top, 'b', 'other name'), large);
+      writeFileSync(join(club.top, 'b', 'small too'), 'small, and with both');
+      for (const [i, secret] of secrets.entries()) writeFileSync(join(club.top, 'b', `secret${i}`), secret);
+      // Whoever knows no more than the SHA-256 makes a record of it.
+      for (const [i, secret] of secrets.entries()) {
+        const sha256 = createHash('sha256').update(secret).digest('hex');
+        a.database.put(`/bait${i}`, { size: secret.length, sha256, unix_mode: '0644' });
+      }
+      const b = await club.member('b', QUIET);
+      connect(a, b);
+      await eventually('what is theirs is there', () =>
+        ['song', 'small'].every((name) => existsSync(b.at(name))),
+      );
+      assert.ok(large.equals(readFileSync(b.at('song'))));
+      assert.ok(b.share.traffic().received < 200_000, `${b.share.traffic().received} bytes for samples`);
+      await wait(1_000);
+      assert.deepEqual(
+        readdirSync(b.folder).filter((name) => name.startsWith('bait')),
+        [],
+      );
+      for (const [i] of secrets.entries())
+        await assert.rejects(
+          a.share.custody.reader.open(`/bait${i}`, { signal: new AbortController().signal }),
+          {
+            code: 'contents.nowhere',
+          },
+        );
     }));
 
   it('works in a folder with an archive of an earlier membership, which stays', () =>

@@ -12,8 +12,9 @@ import { silentLogger } from '../../agent/base/log.ts';
 import { openClubDatabase } from '../../agent/database/database.ts';
 import { conflictKey, isConflictWorthy } from '../../agent/directory/conflict.ts';
 import { type Hashing, openHashing } from '../../agent/directory/hashing.ts';
-import { recover } from '../../agent/directory/intents.ts';
 import type { Outcome } from '../../agent/directory/place.ts';
+import { recover } from '../../agent/directory/recovery.ts';
+import { Selection } from '../../agent/directory/selection.ts';
 import { makeParts, type ShareParts } from '../../agent/directory/share-parts.ts';
 import { supplyOfBytes } from '../../agent/directory/supply.ts';
 import { openShareRoot, type ShareRoot } from '../../agent/platform/files.ts';
@@ -57,6 +58,8 @@ class Place {
       hold: () => () => undefined,
       nudge: (path) => this.nudged.push(path),
       mayPlace: () => true,
+
+      mayMend: () => false,
       mayTidy: () => true,
       mayFetch: () => true,
       received: () => undefined,
@@ -449,6 +452,7 @@ describe('after a crash', () => {
       index: parts.index,
       archive: parts.archive,
       root,
+      selection: new Selection(),
       hashing,
       log: silentLogger,
       signal: new AbortController().signal,

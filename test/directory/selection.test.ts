@@ -213,6 +213,33 @@ describe('ignore patterns', () => {
       assert.equal(read(a, 'd/0'), 'newer');
     }));
 
+  it('that the database refuses to note are not in force, delete nothing, and may come again', () =>
+    withClub(async (club) => {
+      const [a, b] = [await club.member('a'), await club.member('b')];
+      for (let i = 0; i < 300; i++) put(a, `d/${i}`);
+      connect(a, b);
+      await inStep(a, b);
+      for (const refused of [
+        "CREATE TEMP TRIGGER refuse BEFORE UPDATE ON directory_file WHEN new.name = '99' BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "CREATE TEMP TRIGGER refuse BEFORE UPDATE ON directory_setting BEGIN SELECT RAISE(ABORT, 'no'); END",
+      ]) {
+        a.sqlite.exec(refused);
+        await assert.rejects(a.share.select(rules({ ignore: ['d'] })));
+        assert.deepEqual(a.share.selection.rules, EVERYTHING);
+        a.sqlite.exec('DROP TRIGGER refuse');
+        await inStep(a, b);
+        for (const path of ['d/0', 'd/1', 'd/299']) put(a, path, refused);
+        await inStep(a, b);
+        assert.equal(files(b).length, 300);
+        for (const path of ['d/0', 'd/1', 'd/299']) assert.equal(read(b, path), refused);
+      }
+      await a.share.select(rules({ ignore: ['d'] }));
+      put(a, 'd/1', 'for nobody');
+      await inStep(a, b);
+      assert.equal(files(b).length, 300);
+      assert.notEqual(read(b, 'd/1'), 'for nobody');
+    }));
+
   it('that go again let what lies there be used, replaced or kept beside what came', () =>
     withClub(async (club) => {
       const a = await club.member('a');

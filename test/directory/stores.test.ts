@@ -22,12 +22,14 @@ let sqlite: Sqlite;
 let folder: string;
 let root: ShareRoot;
 let now: bigint;
+let monotonic: number;
 
 beforeEach(async () => {
   sqlite = openSqlite(':memory:');
   folder = await mkdtemp(join(tmpdir(), 'skylark-stores-'));
   root = await openShareRoot(folder);
   now = 1_790_000_000_000_000_000n;
+  monotonic = 0;
 });
 afterEach(async () => {
   root.close();
@@ -35,7 +37,12 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const clock = { ...systemClock, now: () => now };
+const clock = { ...systemClock, now: () => now, monotonic: () => monotonic };
+
+function pass(time: bigint): void {
+  now += time;
+  monotonic += Number(time / 1_000_000n);
+}
 
 describe('pending records', () => {
   const uuid = (n: number) => n.toString(16).padStart(32, '0');
@@ -261,7 +268,7 @@ describe('what the firmware bridge has half read', () => {
 });
 
 describe('the archive', () => {
-  const open = (limits = { age: 100n * HOUR, bytes: 1_000n }) =>
+  const open = (limits = { age: 100n * HOUR, bytes: 1_000n, files: 100n }) =>
     new Archive({ sqlite, club: 'club', root, clock, log: silentLogger, limits });
 
   async function put(archive: Archive, name: string, text: string, reason: ArchiveReason = 'deleted') {
@@ -368,26 +375,82 @@ describe('the archive', () => {
     const archive = open();
     for (const name of ['a', 'b', 'c']) {
       await put(archive, name, name.repeat(400));
-      now += HOUR;
+      pass(HOUR);
     }
     await archive.prune();
     assert.equal(archive.bytes, 800n);
     assert.equal([...archive.history('/a')].length, 0);
-    now += 99n * HOUR;
+    pass(99n * HOUR);
     await archive.prune();
     assert.equal(archive.bytes, 400n);
-    now += 1_000n * HOUR;
+    pass(1_000n * HOUR);
     await archive.prune();
     assert.equal(archive.bytes, 400n);
     assert.equal(fs.readdirSync(join(folder, '.clearskies/archive/0000')).length, 1);
   });
 
-  it('gives up nothing by its age after the clock was set back', async () => {
+  it('gives up nothing by its age because the clock jumps, forth or back, also over a restart', async () => {
+    const archive = open();
+    const kept = () => [...archive.history('/a')].length === 1;
+    for (const name of ['a', 'b']) await put(archive, name, name);
+    const right = now;
+    for (const wrong of [2n ** 63n - 1n, 5n, right]) {
+      now = wrong;
+      await archive.prune();
+      assert.ok(kept());
+      await open().prune();
+      assert.ok(kept());
+    }
+    pass(99n * HOUR);
+    await archive.prune();
+    assert.ok(!kept(), 'the time that went by counts all the same');
+  });
+
+  it('keeps what a device without a clock put away, once its clock is set', async () => {
+    now = 0n;
     const archive = open();
     for (const name of ['a', 'b']) await put(archive, name, name);
-    now = 5n;
+    now = 1_790_000_000_000_000_000n;
     await archive.prune();
     assert.equal([...archive.history('/a')].length, 1);
+  });
+
+  it('goes by the time that it was kept, over many short runs and none of them with the clock right', async () => {
+    for (const name of ['a', 'b']) await put(open(), name, name);
+    for (let times = 0; times < 9; times++) {
+      const archive = open();
+      await archive.prune();
+      now = 5n;
+      pass(11n * HOUR);
+      await archive.close();
+    }
+    const archive = open();
+    assert.equal([...archive.history('/a')].length, 1);
+    pass(2n * HOUR);
+    await archive.prune();
+    assert.equal([...archive.history('/a')].length, 0);
+  });
+
+  it('has no more files than it may, however small they are', async () => {
+    const archive = open({ age: 100n * HOUR, bytes: 1_000n, files: 3n });
+    for (let n = 0; n < 6; n++) await put(archive, `empty ${n}`, '');
+    await archive.prune();
+    assert.equal([...archive.history('/empty 2')].length, 0);
+    assert.equal([...archive.history('/empty 3')].length, 1);
+    assert.equal(fs.readdirSync(join(folder, '.clearskies/archive/0000')).length, 3);
+  });
+
+  it('is cleaned up although one file of it can not be removed', async () => {
+    const archive = open();
+    const stuck = await put(archive, 'stuck', 'x'.repeat(400));
+    fs.rmSync(join(folder, stuck.path));
+    fs.mkdirSync(join(folder, stuck.path));
+    for (const name of ['a', 'b', 'c']) await put(archive, name, name.repeat(400));
+    await archive.prune();
+    assert.deepEqual(
+      ['stuck', 'a', 'b', 'c'].map((name) => [...archive.history(`/${name}`)].length),
+      [1, 0, 0, 1],
+    );
   });
 
   it('works on when its owner has emptied it by hand', async () => {
