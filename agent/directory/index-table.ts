@@ -1,6 +1,8 @@
 /** The table behind the local index: its schema, and rows to and from it. */
 
+import { internalError } from '../base/errors.ts';
 import { type FileFacts, nameOf, parentOf } from '../platform/files.ts';
+import type { Sqlite } from '../platform/sqlite.ts';
 import type { IndexRow, Mark, VectorClock } from './index-row.ts';
 import { joinPath } from './paths.ts';
 
@@ -60,7 +62,24 @@ export const MIGRATIONS = [
       bytes = bytes + NEW.size - OLD.size WHERE id = NEW.share;
   END;
   `,
+  // Neighbours in time are no neighbours here: each row changes a page of its own, and the fewer there are, the fewer are
+  // written.
+  `
+  DROP INDEX directory_file_sha256;
+  CREATE INDEX directory_file_sha256 ON directory_file(substr(sha256, 1, 4)) WHERE sha256 IS NOT NULL;
+  `,
 ];
+
+/** What the share of a club goes by in the tables. Gives it a number if it has none. */
+export function shareNumber(sqlite: Sqlite, club: string): bigint {
+  return sqlite.transaction(() => {
+    sqlite.prepare('INSERT INTO directory_share(club) VALUES(?) ON CONFLICT(club) DO NOTHING').run(club);
+    const row = sqlite.prepare<{ id: bigint }>('SELECT id FROM directory_share WHERE club = ?').get(club);
+    if (row === undefined)
+      throw internalError('directory.index_broken', 'the share is missing from the index');
+    return row.id;
+  });
+}
 
 /** A mark's position is its number in the table. */
 export const MARKS: readonly Mark[] = ['none', 'examine', 'gone', 'blocked'];

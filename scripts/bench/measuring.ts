@@ -37,3 +37,28 @@ export function countFiles(folder: string): number {
   const inside = (name: string) => countFiles(join(folder, name));
   return entries.reduce((sum, entry) => sum + (entry.isDirectory() ? inside(entry.name) : 1), 0);
 }
+
+export interface ProcessMemory {
+  /** Most that was resident at a time since the start, MB. */
+  readonly peak: number;
+  /** Resident, MB; and with what several processes share divided by their number. */
+  readonly resident: number;
+  readonly proportional: number;
+}
+
+export function memoryOf(pid: number): ProcessMemory {
+  const text = ['status', 'smaps_rollup']
+    .map((name) => readFileSync(`/proc/${pid}/${name}`, 'utf8'))
+    .join('\n');
+  const megabytes = (name: string) =>
+    (Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? Number.NaN) * 1_024) / 1e6;
+  return { peak: megabytes('VmHWM'), resident: megabytes('VmRSS'), proportional: megabytes('Pss') };
+}
+
+/**
+ * Bytes of pages that the process has made to be written, since its start (proc(5), `write_bytes`): whole pages, each time
+ * that a clean one is changed, on file systems that have a disk.
+ */
+export function writtenBy(pid: number): number {
+  return Number(/^write_bytes: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1] ?? Number.NaN);
+}
