@@ -19,7 +19,7 @@ import { parseArgs } from 'node:util';
 import { connectControl } from '../../agent/control/client.ts';
 import { type Answers, COMMANDS } from '../../agent/control/messages.ts';
 import { TestAgent } from '../../test/support/agents.ts';
-import { cpuOf, median, memoryOf, timed, until, writtenBy } from './measuring.ts';
+import { cpuOf, exactCpuOf, median, memoryOf, timed, until } from './measuring.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -32,11 +32,15 @@ const { values, positionals } = parseArgs({
   },
 });
 const IN_FOLDER = 1_000;
+/** For a million files on a busy machine. */
+const LONGEST_MIN = 60;
 const SHARE = 'Music';
 /** What B keeps of a share that it does not take whole; the edits are in it. */
 const KEPT = 'folder 0';
 
 type Status = Answers['fullStatus'];
+type Share = Status['shares'][number];
+type Pair = readonly [TestAgent, TestAgent];
 type Figures = Map<string, number>;
 
 const sizes = positionals.length > 0 ? positionals.map(Number) : [1_000, 10_000, 100_000, 1_000_000];
@@ -44,13 +48,15 @@ const columns: { readonly files: number; readonly isWhole: boolean; readonly fig
 for (const files of sizes) {
   const isWhole = files <= Number(values.whole);
   const top = await mkdtemp(join(values.folder, 'skylark-bench-'));
-  const [a, b] = [new TestAgent(join(top, 'a'), { name: 'a' }), new TestAgent(join(top, 'b'), { name: 'b' })];
+  const pair: Pair = [agentIn(top, 'a'), agentIn(top, 'b')];
+  // They tell how long a scan took.
+  const again: Pair = [agentIn(top, 'a', 'debug'), agentIn(top, 'b', 'debug')];
   const figures: Figures = new Map();
   try {
-    await measure(a, b, files, isWhole, figures);
+    await measureFilling(pair, files, isWhole, figures);
+    await measureFull(again, files, isWhole, figures);
   } finally {
-    await a.end('SIGKILL');
-    await b.end('SIGKILL');
+    for (const agent of [...pair, ...again]) await agent.end('SIGKILL');
     rmSync(top, { recursive: true, force: true });
   }
   columns.push({ files, isWhole, figures });
@@ -58,9 +64,13 @@ for (const files of sizes) {
 }
 if (!values.json) print();
 
-async function measure(
-  a: TestAgent,
-  b: TestAgent,
+function agentIn(top: string, name: string, level = 'info'): TestAgent {
+  return new TestAgent(join(top, name), { name, settings: { 'log.level': level } });
+}
+
+/** A gets the files, then B does. */
+async function measureFilling(
+  [a, b]: Pair,
   files: number,
   isWhole: boolean,
   figures: Figures,
@@ -72,91 +82,85 @@ async function measure(
   await wait(200);
 
   await a.start();
-  const isNoted = () => isSynced(a, (share) => share.files === files);
   const scanning = await timed(async () => {
     await a.run('share', left, '--name', SHARE);
-    await until(isNoted, 200);
+    await until(() => isSynced(a, (share) => share.files === files), 250, LONGEST_MIN);
   });
   note('A: files hashed and noted a second', (files / scanning) * 1_000);
   note('A: microseconds of CPU for a file', (cpuOf(a.pid) * 1_000) / files);
   note('A: peak memory of the first scan, MB', memoryOf(a.pid).peak);
 
   await b.start();
-  const kept = isWhole ? files : Math.min(files, IN_FOLDER);
+  const kept = keptOf(files, isWhole);
   const joining = await timed(async () => {
     const code = await a.code(SHARE);
-    await b.run(
-      'join',
-      code,
-      right,
-      '--name',
-      SHARE,
-      '--peer',
-      a.listen,
-      ...(isWhole ? [] : ['--only', KEPT]),
-    );
-    await until(
-      () => isSynced(b, (share) => share.files === kept && kept + share.unwantedFiles === files),
-      200,
-    );
+    const part = isWhole ? [] : ['--only', KEPT];
+    await b.run('join', code, right, '--name', SHARE, '--peer', a.listen, ...part);
+    const hasAll = (share: Share) => share.files === kept && kept + share.unwantedFiles === files;
+    await until(() => isSynced(b, hasAll), 250, LONGEST_MIN);
   });
   note(isWhole ? 'B: files taken a second' : 'B: records taken a second', (files / joining) * 1_000);
   note('B: microseconds of CPU for a file', (cpuOf(b.pid) * 1_000) / files);
   note('B: peak memory of joining, MB', memoryOf(b.pid).peak);
 
-  for (const [name, agent] of [
-    ['A', a],
-    ['B', b],
-  ] as const) {
+  for (const agent of [a, b]) {
     await agent.end();
-    note(`${name}: records.db, bytes a file`, statSync(join(agent.state, 'records.db')).size / files);
+    note(`${of(agent)}: records.db, bytes a file`, statSync(join(agent.state, 'records.db')).size / files);
   }
-  for (const [name, agent] of [
-    ['A', a],
-    ['B', b],
-  ] as const) {
+}
+
+/** Everything is there and nothing happens but what is said. */
+async function measureFull(pair: Pair, files: number, isWhole: boolean, figures: Figures): Promise<void> {
+  const [a, b] = pair;
+  const note = (what: string, value: number) => figures.set(what, value);
+  for (const agent of pair) {
     const start = performance.now();
     await agent.start();
     await status(agent);
-    note(`${name}: start to answering, ms`, performance.now() - start);
-    const isThere = name === 'A' ? isNoted : () => isSynced(agent, (share) => share.files === kept);
-    await until(isThere, 20);
-    note(`${name}: start to looked through, ms`, performance.now() - start);
-    note(`${name}: CPU until then, ms`, cpuOf(agent.pid));
+    note(`${of(agent)}: start to answering, ms`, performance.now() - start);
+    const scanned = /"the folder was scanned".*"ms":(\d+)/;
+    await until(() => scanned.test(agent.log), 20);
+    note(`${of(agent)}: scan of the unchanged folder, ms`, Number(scanned.exec(agent.log)?.[1]));
+    note(`${of(agent)}: CPU of start and scan, ms`, exactCpuOf(agent.pid));
   }
   await until(async () => (await status(b)).peers.some(({ connected }) => connected), 50);
-  const asking = [];
+  const asking: number[] = [];
   for (let i = 0; i < 9; i++) asking.push(await timed(() => status(b)));
   note('B: status answered, ms', median(asking));
 
   await wait(10_000);
-  const before = [a, b].map(({ pid }) => ({ cpu: cpuOf(pid), written: writtenBy(pid) }));
+  const before = pair.map(({ pid }) => exactCpuOf(pid));
   const seconds = Number(values.idle);
   await wait(seconds * 1_000);
-  [a, b].forEach(({ name, pid }, i) => {
-    const { peak, resident, proportional } = memoryOf(pid);
-    const of = name.toUpperCase();
-    note(`${of}: idle, CPU ms a minute`, ((cpuOf(pid) - (before[i]?.cpu ?? 0)) * 60) / seconds);
-    note(
-      `${of}: idle, bytes written a minute`,
-      ((writtenBy(pid) - (before[i]?.written ?? 0)) * 60) / seconds,
-    );
-    note(`${of}: idle, MB of PSS`, proportional);
-    note(`${of}: idle, MB resident`, resident);
-    note(`${of}: peak memory since the start, MB`, peak);
+  pair.forEach((agent, i) => {
+    const { peak, resident, proportional } = memoryOf(agent.pid);
+    note(`${of(agent)}: idle, CPU ms a minute`, ((exactCpuOf(agent.pid) - (before[i] ?? 0)) * 60) / seconds);
+    note(`${of(agent)}: idle, MB of PSS`, proportional);
+    note(`${of(agent)}: idle, MB resident`, resident);
+    note(`${of(agent)}: peak memory since the start, MB`, peak);
   });
 
+  const [left, right] = [a.folder(SHARE), b.folder(SHARE)];
   const arrivals: number[] = [];
-  const busy = cpuOf(a.pid) + cpuOf(b.pid);
-  for (let i = 0; i < Number(values.edits); i++) {
-    const name = join(KEPT, `${((i * 37) % kept) % IN_FOLDER}`);
+  const edits = Number(values.edits);
+  const busy = exactCpuOf(a.pid) + exactCpuOf(b.pid);
+  for (let i = 0; i < edits; i++) {
+    const name = join(KEPT, `${(i * 37) % Math.min(keptOf(files, isWhole), IN_FOLDER)}`);
     const text = `edit ${i} of ${Date.now()}`;
     writeFileSync(join(left, name), text);
     arrivals.push(await timed(() => until(() => readFileSync(join(right, name), 'utf8') === text, 2)));
     await wait(200 + 300 * Math.random());
   }
   note('one edit until on B, ms', median(arrivals));
-  note('one edit, ms of CPU of both', (cpuOf(a.pid) + cpuOf(b.pid) - busy) / Number(values.edits));
+  note('one edit, ms of CPU of both', (exactCpuOf(a.pid) + exactCpuOf(b.pid) - busy) / edits);
+}
+
+function of({ name }: TestAgent): string {
+  return name.toUpperCase();
+}
+
+function keptOf(files: number, isWhole: boolean): number {
+  return isWhole ? files : Math.min(files, IN_FOLDER);
 }
 
 async function status(agent: TestAgent): Promise<Status> {
@@ -168,10 +172,7 @@ async function status(agent: TestAgent): Promise<Status> {
   }
 }
 
-async function isSynced(
-  agent: TestAgent,
-  holds: (share: Status['shares'][number]) => boolean,
-): Promise<boolean> {
+async function isSynced(agent: TestAgent, holds: (share: Share) => boolean): Promise<boolean> {
   const [share] = (await status(agent)).shares;
   return share?.synced === true && holds(share);
 }
