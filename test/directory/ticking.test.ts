@@ -34,7 +34,7 @@ describe('looking after what was asked of peers', () => {
     await clock.pass(4_500);
     schedule.room += 1;
     await clock.pass(40_000);
-    assert.deepEqual(ticks, [11, 12, 13, 14, 44]);
+    assert.deepEqual(ticks, [11, 12, 13, 14, 15, 45]);
   });
 
   it('ends', async () => {
