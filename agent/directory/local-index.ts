@@ -310,13 +310,12 @@ class SqliteIndex implements LocalIndex {
     );
   }
 
-  countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint } {
+  unread(): { readonly files: number; readonly bytes: bigint } {
     const row = this.#sqlite
       .prepare<{ files: bigint; bytes: bigint }>(
-        `SELECT count(*) AS files, coalesce(sum(size), 0) AS bytes FROM directory_file
-         WHERE share = ? AND mark = ? AND mark <> 0 AND directory = 0`,
+        'SELECT unread AS files, unread_bytes AS bytes FROM directory_share WHERE id = ?',
       )
-      .get(this.#share, MARKS.indexOf(mark));
+      .get(this.#share);
     return { files: Number(row?.files ?? 0n), bytes: row?.bytes ?? 0n };
   }
 
