@@ -5,6 +5,7 @@ import { describeFailure, runCommand } from './commands/run-command.ts';
 import { COMMANDS } from './commands/table.ts';
 import {
   exitProcess,
+  flushManyAtOnce,
   keepHeapSmall,
   onUncaught,
   openEndSignals,
@@ -15,6 +16,7 @@ import { ReaderGone, standardError, standardOutput } from './platform/terminal.t
 
 async function main(): Promise<void> {
   keepHeapSmall();
+  flushManyAtOnce();
   const environment = processEnvironment();
   const typed = processArguments();
   const readerGone = new AbortController();

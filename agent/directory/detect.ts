@@ -222,7 +222,7 @@ class FolderDetector implements Detector {
     return {
       isScanning: this.#scans.isRunning,
       scanned: this.#scanned,
-      toExamine: this.#options.index.countMarked('examine'),
+      toExamine: this.#options.index.unread(),
     };
   }
 

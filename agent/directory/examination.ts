@@ -38,9 +38,13 @@ export interface ExaminationOptions {
 /** Examinations at the same time: enough for the hashing to fill batches while others are on their way. */
 const AT_ONCE = 128;
 /** Findings in a transaction. */
-const COMMIT = 128;
-/** Milliseconds after which findings are noted although others are still being examined. */
+const COMMIT = 256;
+/**
+ * Milliseconds after which findings are noted although others are still being examined; and when there are so many others
+ * that nobody waits for these: each transaction writes the same pages of the indices again, whatever it holds.
+ */
 const COMMIT_AFTER = 30;
+const COMMIT_MANY_AFTER = 250;
 /** Marked rows that are taken from the index at a time. */
 const FEED = 128;
 
@@ -180,8 +184,11 @@ export class Examination {
 
   #afterWork(): void {
     if (this.#findings.length >= COMMIT) this.#flush();
-    else if (this.#findings.length > 0)
-      this.#flushTimer ??= this.#options.clock.after(COMMIT_AFTER, () => this.#flush());
+    else if (this.#findings.length > 0) {
+      const isMany = this.#cursor !== undefined || this.#debouncer.size > 2 * COMMIT;
+      const wait = isMany ? COMMIT_MANY_AFTER : COMMIT_AFTER;
+      this.#flushTimer ??= this.#options.clock.after(wait, () => this.#flush());
+    }
     this.pump();
   }
 

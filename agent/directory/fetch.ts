@@ -4,7 +4,7 @@
  * sender's fault, and asked of another.
  */
 
-import type { Clock, Timer } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { asError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { encode, type MessageOf } from '../wire/message.ts';
@@ -24,6 +24,7 @@ import type { RefusalStore } from './refusals.ts';
 import { Retries } from './retries.ts';
 import { type Request, SCHEDULE_LIMITS, Schedule } from './schedule.ts';
 import { type LocalContents, SMALL_CONTENT } from './supply.ts';
+import { Ticking } from './ticking.ts';
 import { isOfOneFile } from './troubles.ts';
 
 export interface FetcherOptions extends DeliveryOptions {
@@ -48,7 +49,6 @@ const REFILL = 128;
 const COPIES_AT_ONCE = 16;
 /** Portions that are looked at before anything else gets its turn. */
 const PORTIONS = 4;
-const TICK_MS = 1_000;
 
 export class Fetcher {
   readonly #options: FetcherOptions;
@@ -64,7 +64,7 @@ export class Fetcher {
   #isScheduled = false;
   #isPaused = false;
   #isClosed = false;
-  #tick: Timer | undefined;
+  readonly #ticking: Ticking;
 
   constructor(options: FetcherOptions) {
     this.#options = options;
@@ -83,6 +83,7 @@ export class Fetcher {
       onDue: (due) => this.#guarded(() => this.#retry(due)),
     });
     this.#schedule = new Schedule((number, sha256) => this.#likelihood(number, sha256), SCHEDULE_LIMITS);
+    this.#ticking = new Ticking(options.clock, this.#schedule, () => this.#guarded(() => this.#onTick()));
     this.#incoming = new Incoming({ ...options, schedule: this.#schedule, now: () => this.#now() });
   }
 
@@ -114,7 +115,7 @@ export class Fetcher {
     this.#retries.reset();
     this.#backlog.restart();
     source.send({ json: encode(messages.getPresence, {}) });
-    this.#tick ??= this.#options.clock.after(TICK_MS, () => this.#guarded(() => this.#onTick()));
+    this.#ticking.next();
     this.wake();
     return {
       data: (message, payload) => this.#onData(source, message, payload),
@@ -164,7 +165,7 @@ export class Fetcher {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#tick?.cancel();
+    this.#ticking.cancel();
     this.#retries.cancel();
     this.#delivery.wake();
     await this.idle();
@@ -209,11 +210,10 @@ export class Fetcher {
   }
 
   #consider({ uuid, sha256, size }: PendingRow): void {
-    const { local } = this.#options;
     if (sha256 === undefined || this.#retries.isHopeless(sha256, size)) return;
     if (this.#busy.has(sha256)) this.#busy.repeat(sha256);
     if (this.#busy.has(sha256) || this.#schedule.has(sha256)) return;
-    if (size === 0n || local.mayHave(sha256))
+    if (size === 0n || this.#options.local.mayHave(sha256))
       void this.#busy.run(sha256, () => this.#copy(uuid, sha256, size));
     else this.#fetch(sha256, size);
   }
@@ -234,6 +234,7 @@ export class Fetcher {
     // What is large takes room when it begins to come: announcing it must not take any from others.
     const isRoom = size <= SMALL_CONTENT ? room.begin(sha256, left) : room.fits(sha256, left);
     if (isRoom) this.#schedule.want({ sha256, size: Number(size), have: [...have] });
+    this.#ticking.next();
   }
 
   #drop(sha256: string): void {
@@ -353,9 +354,8 @@ export class Fetcher {
   }
 
   #onTick(): void {
-    this.#tick = undefined;
     if (this.#sources.size === 0 || this.#isClosed) return;
-    this.#tick = this.#options.clock.after(TICK_MS, () => this.#guarded(() => this.#onTick()));
+    this.#ticking.next();
     if (!this.#mayRun) return;
     const { requests, exhausted } = this.#schedule.tick(this.#now());
     this.#issue(requests);

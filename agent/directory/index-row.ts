@@ -84,7 +84,8 @@ export interface LocalIndex {
   hasMarked(mark: Mark): boolean;
   /** At most `limit` rows (and at most 128) with the mark, in the order of insertion, after the row `after`. */
   marked(mark: Mark, after: number, limit: number): { readonly id: number; readonly row: IndexRow }[];
-  countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint };
+  /** Files that are marked to be examined. */
+  unread(): { readonly files: number; readonly bytes: bigint };
   /** How many files of records are marked as gone and do not lie under another name that is still to be examined. */
   countLost(): number;
   /** Whether the inode lies under another path that is still to be examined: the row may have moved there. */

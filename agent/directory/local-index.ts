@@ -7,7 +7,6 @@
  */
 
 import { fromHex } from '../base/bytes.ts';
-import { internalError } from '../base/errors.ts';
 import type { FileFacts } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import type { Comparison, IndexRow, IndexTotals, LocalIndex, Mark } from './index-row.ts';
@@ -22,6 +21,7 @@ import {
   ROW,
   STAMP,
   type StoredRow,
+  shareNumber,
   split,
   stampOf,
 } from './index-table.ts';
@@ -44,15 +44,13 @@ export function openLocalIndex(sqlite: Sqlite, club: string): LocalIndex {
 
 class SqliteIndex implements LocalIndex {
   readonly #sqlite: Sqlite;
-  readonly #club: string;
-  #share: bigint;
+  readonly #share: bigint;
   /** Whether any name had to be replaced; nearly always false, which spares looking for one at every path. */
   #hasLocalNames: boolean;
 
   constructor(sqlite: Sqlite, club: string) {
     this.#sqlite = sqlite;
-    this.#club = club;
-    this.#share = this.#open();
+    this.#share = shareNumber(sqlite, club);
     this.#hasLocalNames =
       sqlite
         .prepare('SELECT 1 FROM directory_file WHERE share = ? AND local_name IS NOT NULL LIMIT 1')
@@ -82,7 +80,8 @@ class SqliteIndex implements LocalIndex {
   bySha256(sha256: string, limit = MAX_ROWS): IndexRow[] {
     return this.#sqlite
       .prepare<PackedRow>(
-        `SELECT ${ROW} FROM directory_file WHERE sha256 = ? AND share = ? LIMIT ${MAX_ROWS}`,
+        `SELECT ${ROW} FROM directory_file
+         WHERE substr(sha256, 1, 4) = substr(?1, 1, 4) AND sha256 = ?1 AND share = ?2 LIMIT ${MAX_ROWS}`,
       )
       .all(fromHex(sha256), this.#share)
       .slice(0, limit)
@@ -310,13 +309,12 @@ class SqliteIndex implements LocalIndex {
     );
   }
 
-  countMarked(mark: Mark): { readonly files: number; readonly bytes: bigint } {
+  unread(): { readonly files: number; readonly bytes: bigint } {
     const row = this.#sqlite
       .prepare<{ files: bigint; bytes: bigint }>(
-        `SELECT count(*) AS files, coalesce(sum(size), 0) AS bytes FROM directory_file
-         WHERE share = ? AND mark = ? AND mark <> 0 AND directory = 0`,
+        'SELECT unread AS files, unread_bytes AS bytes FROM directory_share WHERE id = ?',
       )
-      .get(this.#share, MARKS.indexOf(mark));
+      .get(this.#share);
     return { files: Number(row?.files ?? 0n), bytes: row?.bytes ?? 0n };
   }
 
@@ -378,19 +376,5 @@ class SqliteIndex implements LocalIndex {
       this.#sqlite.prepare('DELETE FROM directory_setting WHERE share = ?').run(this.#share);
     });
     this.#hasLocalNames = false;
-  }
-
-  #open(): bigint {
-    return this.#sqlite.transaction(() => {
-      this.#sqlite
-        .prepare('INSERT INTO directory_share(club) VALUES(?) ON CONFLICT(club) DO NOTHING')
-        .run(this.#club);
-      const row = this.#sqlite
-        .prepare<{ id: bigint }>('SELECT id FROM directory_share WHERE club = ?')
-        .get(this.#club);
-      if (row === undefined)
-        throw internalError('directory.index_broken', 'the share is missing from the index');
-      return row.id;
-    });
   }
 }

@@ -203,7 +203,7 @@ export class Verifier {
       worked = 0;
     }
     const { files: missing } = pending.totals();
-    return { ...run.counts, missing, unread: index.countMarked('examine').files };
+    return { ...run.counts, missing, unread: index.unread().files };
   }
 
   /** Waits, and tells that we still are at it. */

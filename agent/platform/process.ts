@@ -73,6 +73,18 @@ export function keepHeapSmall(): void {
   setFlagsFromString('--heap-growing-percent=30');
 }
 
+/** Calls into the file system that are under way at a time. */
+const FILE_THREADS = '16';
+
+/**
+ * Lets more files be flushed at a time than Node does by itself, which is four: flushes that meet share one write of the file
+ * system's journal. Of 4 KiB files on ext4, half as much is written beside the contents. To be called before any file is
+ * opened asynchronously, and without effect where the environment says how many.
+ */
+export function flushManyAtOnce(): void {
+  process.env.UV_THREADPOOL_SIZE ??= FILE_THREADS;
+}
+
 /**
  * In a checkout: keeps what Node has made of the TypeScript files, so that the next start need not translate them, which
  * costs 20 MB. Node does so by itself only at an orderly end.

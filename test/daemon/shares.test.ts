@@ -114,6 +114,8 @@ function orphans(sqlite: Sqlite): bigint {
     .prepare<{ n: bigint }>(
       `SELECT (SELECT count(*) FROM database_record WHERE club NOT IN (SELECT id FROM database_club))
             + (SELECT count(*) FROM directory_file WHERE share NOT IN (SELECT id FROM directory_share))
+            + (SELECT count(*) FROM directory_pending WHERE share NOT IN (SELECT id FROM directory_share))
+            + (SELECT count(*) FROM directory_pending_count WHERE share NOT IN (SELECT id FROM directory_share))
             + (SELECT count(*) FROM directory_setting WHERE share NOT IN (SELECT id FROM directory_share)) AS n`,
     )
     .get();
@@ -124,8 +126,11 @@ function orphans(sqlite: Sqlite): bigint {
 function fill(sqlite: Sqlite, club: string): void {
   for (let i = 0; i < 1_200; i++) {
     sqlite
-      .prepare('INSERT INTO directory_pending(club, uuid, kind, rank, size) VALUES(?, ?, 2, 0, 0)')
-      .run(club, `u${i}`);
+      .prepare(
+        `INSERT INTO directory_pending(share, uuid, kind, rank, size)
+         SELECT id, ?, 2, 0, 0 FROM directory_share WHERE club = ?`,
+      )
+      .run(new Uint8Array([i & 255, i >> 8]), club);
     sqlite.prepare("INSERT INTO directory_refusal VALUES(?, ?, 'p', 1, 1)").run(club, `s${i}`);
     sqlite
       .prepare("INSERT INTO directory_partial VALUES(?, ?, 1, '[]')")

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { MARKS, MIGRATIONS } from '../../agent/directory/index-table.ts';
 import { type IndexRow, type LocalIndex, openLocalIndex } from '../../agent/directory/local-index.ts';
 import { isBelow, joinPath, nameRefusalOf } from '../../agent/directory/paths.ts';
 import { type FileFacts, parentOf } from '../../agent/platform/files.ts';
@@ -210,7 +211,7 @@ test('marks are kept per row and tree, counted, and read in pages', () => {
       put(`/a/f${i}`, { ino: BigInt(100 + i), uuid: i.toString(16).padStart(32, '0') });
     for (const path of ['/a!', '/a0', '/ab/x', '/b']) put(path, { ino: 7n });
     index.markTree('/a', 'gone');
-    assert.deepEqual(index.countMarked('gone'), { files: 10, bytes: 10n });
+    assert.deepEqual(index.unread(), { files: 0, bytes: 0n });
     assert.equal(index.countLost(), 10);
     const first = index.marked('gone', -1, 4);
     const rest = index.marked('gone', first.at(-1)!.id, 99);
@@ -227,9 +228,54 @@ test('marks are kept per row and tree, counted, and read in pages', () => {
       [true, false],
     );
     put('/a/f3', { ino: 103n });
-    assert.deepEqual(index.countMarked('gone').files, 9);
+    assert.equal(index.marked('gone', -1, 99).length, 10);
+    assert.deepEqual(index.unread(), { files: 1, bytes: 1n });
     assert.deepEqual(index.marked('none', -1, 9), []);
   });
+});
+
+const marking = fc.record({
+  path: fc.constantFrom('/a', '/a/b', '/a/c', '/d', '/e'),
+  action: fc.constantFrom('put', 'mark', 'tree', 'remove'),
+  mark: fc.constantFrom(...MARKS),
+  kind: fc.constantFrom('file' as const, 'directory' as const),
+  size: fc.bigInt(0n, 2n ** 40n),
+});
+
+test('what is still to be read is counted as it changes', () => {
+  fc.assert(
+    fc.property(fc.array(marking, { maxLength: 30 }), (steps) => {
+      withIndex((index) => {
+        for (const { path, action, mark, kind, size } of steps) {
+          if (action === 'put') index.put({ ...newFile, path, kind, size }, mark);
+          else if (action === 'mark') index.setMark(path, mark);
+          else if (action === 'tree') index.markTree(path, mark);
+          else index.remove(path);
+          const files = index.marked('examine', -1, 99).filter(({ row }) => row.kind === 'file');
+          const bytes = files.reduce((sum, { row }) => sum + row.size, 0n);
+          assert.deepEqual(index.unread(), { files: files.length, bytes });
+        }
+      });
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('what an earlier version had still to read is counted', () => {
+  const sqlite = openSqlite(':memory:');
+  sqlite.migrate('directory.index', MIGRATIONS.slice(0, 2));
+  sqlite.exec(`
+    INSERT INTO directory_share(id, club) VALUES(7, 'one');
+    INSERT INTO directory_file(share, parent, name, directory, size, mtime, ctime, ino, mode, found, mark) VALUES
+      (7, '/', 'a', 0, 5, 0, 0, 1, 0, 0, 1), (7, '/', 'b', 0, 6, 0, 0, 2, 0, 0, 1), (7, '/', 'c', 0, 7, 0, 0, 3, 0, 0, 0),
+      (7, '/', 'd', 1, 0, 0, 0, 4, 0, 0, 1), (8, '/', 'a', 0, 9, 0, 0, 5, 0, 0, 1);
+  `);
+  const index = openLocalIndex(sqlite, 'one');
+  assert.deepEqual(index.unread(), { files: 2, bytes: 11n });
+  index.setMark('/a', 'none');
+  assert.deepEqual(index.unread(), { files: 1, bytes: 6n });
+  assert.deepEqual(index.totals(), { files: 3, directories: 1, bytes: 18n });
+  sqlite.close();
 });
 
 test('a name that had to be replaced on the disk is found both ways, at any depth', () => {

@@ -44,9 +44,9 @@ function pass(time: bigint): void {
   monotonic += Number(time / 1_000_000n);
 }
 
-describe('pending records', () => {
-  const uuid = (n: number) => n.toString(16).padStart(32, '0');
+const uuid = (n: number) => n.toString(16).padStart(32, '0');
 
+describe('pending records', () => {
   it('keep their place while they say the same, and go to the end when they change', () => {
     const pending = new PendingStore(sqlite, 'club');
     pending.put({ uuid: uuid(1), kind: 'content', sha256: A, size: 5n });
@@ -117,6 +117,75 @@ describe('pending records', () => {
       unwantedBytes: 0n,
     });
     assert.equal(other.totals().files, 1);
+  });
+});
+
+describe('pending records, counted', () => {
+  const MAX = 2n ** 63n - 1n;
+
+  it('are as many as the rows, whatever becomes of these', () => {
+    const pending = new PendingStore(sqlite, 'club');
+    const kinds = ['content', 'unwanted', 'folder', 'removal', 'refused'] as const;
+    const model = new Map<number, bigint>();
+    for (let step = 0; step < 500; step++) {
+      const number = (step * 7919) % 23;
+      const kind = kinds[(step * 31) % kinds.length] ?? 'content';
+      const size = kind === 'content' ? BigInt(step) * 12_345_678_901n : 0n;
+      if (step % 3 === 0) pending.remove(uuid(number));
+      else pending.put({ uuid: uuid(number), kind, size, ...(size === 0n ? {} : { sha256: A }) });
+      if (step % 3 === 0) model.delete(number);
+      else model.set(number, size);
+    }
+    const { files, folders, refused, unwanted, bytes } = pending.totals();
+    assert.equal(files + folders + refused + unwanted, model.size);
+    assert.equal(
+      bytes,
+      Array.from(model.values()).reduce((sum, size) => sum + size, 0n),
+    );
+  });
+
+  it('may claim more bytes than a number of the database holds', () => {
+    const pending = new PendingStore(sqlite, 'club');
+    for (let i = 1; i <= 3; i++) pending.put({ uuid: uuid(i), kind: 'content', sha256: A, size: MAX });
+    assert.equal(pending.totals().bytes, 3n * MAX);
+    pending.put({ uuid: uuid(2), kind: 'removal' });
+    pending.remove(uuid(3));
+    assert.equal(pending.totals().bytes, MAX);
+  });
+
+  it('are found by all of their hash, not by its beginning', () => {
+    const pending = new PendingStore(sqlite, 'club');
+    const similar = `${A.slice(0, 62)}ab`;
+    pending.put({ uuid: uuid(1), kind: 'content', sha256: A, size: 1n });
+    pending.put({ uuid: uuid(2), kind: 'content', sha256: similar, size: 2n });
+    const found = pending.waitingFor(similar).map((row) => row.uuid);
+    assert.deepEqual(found, [uuid(2)]);
+    assert.equal(pending.isWanted(`${A.slice(0, 62)}ac`), false);
+    assert.equal(pending.isKnown(`${A.slice(0, 62)}ac`), false);
+  });
+
+  it('are taken over from an earlier version of the tables', () => {
+    sqlite.exec(`
+      CREATE TABLE directory_pending(
+        id INTEGER PRIMARY KEY AUTOINCREMENT, club TEXT NOT NULL, uuid TEXT NOT NULL, kind INTEGER NOT NULL,
+        rank INTEGER NOT NULL, sha256 TEXT, size INTEGER NOT NULL, reason TEXT
+      ) STRICT;
+      CREATE UNIQUE INDEX directory_pending_uuid ON directory_pending(club, uuid);
+      CREATE INDEX directory_pending_order ON directory_pending(club, kind, rank, id);
+      CREATE INDEX directory_pending_sha256 ON directory_pending(club, sha256) WHERE sha256 IS NOT NULL;
+      INSERT INTO skylark_schema VALUES('directory_pending', 1);
+      INSERT INTO directory_pending VALUES(7, 'club', '${uuid(1)}', 2, 0, '${A}', 9223372036854775807, NULL);
+      INSERT INTO directory_pending VALUES(9, 'club', '${uuid(2)}', 2, 0, '${A}', 9223372036854775807, NULL);
+      INSERT INTO directory_pending VALUES(8, 'other', '${uuid(1)}', 5, 0, NULL, 0, 'path.empty');
+    `);
+    const pending = new PendingStore(sqlite, 'club');
+    assert.deepEqual(
+      pending.contentsAfter(0n, 10).map(({ id, uuid, sha256, size }) => ({ id, uuid, sha256, size })),
+      [7n, 9n].map((id, i) => ({ id, uuid: uuid(i + 1), sha256: A, size: MAX })),
+    );
+    assert.equal(pending.totals().files, 2);
+    assert.equal(pending.totals().bytes, 2n * MAX);
+    assert.equal(new PendingStore(sqlite, 'other').get(uuid(1))?.reason, 'path.empty');
   });
 });
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -51,6 +51,31 @@ test('signals that were given back do what they do to any program', async () => 
   assert.match(await nextLine(), /SIGTERM/);
   child.kill('SIGTERM');
   assert.deepEqual(await once(child, 'exit'), [null, 'SIGTERM']);
+});
+
+/** Says how many threads it has more once many files are looked at at a time. */
+const FILES_PROGRAM = `
+  import { readdirSync } from 'node:fs';
+  import { stat } from 'node:fs/promises';
+  import { flushManyAtOnce } from ${JSON.stringify(MODULE)};
+  if (process.argv.includes('many')) flushManyAtOnce();
+  const threads = () => readdirSync('/proc/self/task').length;
+  const before = threads();
+  await Promise.all(Array.from({ length: 64 }, () => stat('/')));
+  console.log(threads() - before);`;
+
+function fileThreads(setting: string | undefined, ...args: string[]): number {
+  const { UV_THREADPOOL_SIZE: _, ...env } = process.env;
+  const printed = execFileSync(process.execPath, ['--input-type=module', '--eval', FILES_PROGRAM, ...args], {
+    env: setting === undefined ? env : { ...env, UV_THREADPOOL_SIZE: setting },
+    encoding: 'utf8',
+  });
+  return Number(printed);
+}
+
+test('sixteen files are flushed at a time, unless the environment says how many', () => {
+  assert.equal(fileThreads(undefined, 'many'), 16);
+  assert.equal(fileThreads('3', 'many'), 3);
 });
 
 test('without a service manager nothing is run', async () => {
