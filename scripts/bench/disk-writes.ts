@@ -2,17 +2,18 @@
  * What truly reaches the disk: the sectors that the block devices below an agent take, with the file system's journal.
  * State folder and share lie on an ext4 each, in loop-mounted files, so that both can be told apart.
  *
- *     node scripts/bench/disk-writes.ts [--mib N] [--files N] [--bytes N] [--idle SECONDS] [--only SCENARIO]
+ *     node scripts/bench/disk-writes.ts [--mib N] [--files N] [--bytes N] [--only large|small|edits|idle]
+ *         [--idle SECONDS] [--faketime LIBRARY [--times N]]
  *
- * For the receiving agent: one file of `--mib` MiB; `--files` files of `--bytes` bytes; and, connected with nothing to do,
- * `--idle` seconds, which is extrapolated to a day (what is written more seldom is in docs/performance.md). For the agent
- * that has the files: noting them. Beside it, in the same run: the same files, each written, flushed and renamed, as many
+ * For the receiving agent: one file of `--mib` MiB; `--files` files of `--bytes` bytes; files that change
+ * one by one; and `--idle` seconds, connected, with nothing to do. With `--faketime` (the path of libfaketimeMT.so.1, Debian's libfaketime) those seconds pass `--times` times
+ * as fast for both agents, so that a day takes half an hour. For the agent that has the files: noting them. Beside it, in the same run: the same files, each written, flushed and renamed, as many
  * at a time as an agent does, with nothing noted anywhere.
  *
  * Needs root. The images lie in the temporary folder; TMPDIR=/dev/shm spares the real disk.
  */
 
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -27,12 +28,15 @@ const { values } = parseArgs({
     mib: { type: 'string', default: '256' },
     files: { type: 'string', default: '10000' },
     bytes: { type: 'string', default: '4096' },
-    idle: { type: 'string', default: '300' },
+    idle: { type: 'string', default: '600' },
+    faketime: { type: 'string' },
+    times: { type: 'string', default: '60' },
     only: { type: 'string' },
   },
 });
 const MIB = 1_048_576;
 const IN_FOLDER = 100;
+const EDITS = 50;
 /** What an agent places at the same time. */
 const AT_ONCE = 32;
 /** Of /sys/block/NAME/stat, whatever the device's own are. */
@@ -52,6 +56,7 @@ const loads: readonly Load[] = [
 
 for (const load of loads)
   if (values.only === undefined || values.only === load.name) await inScene((scene) => syncing(scene, load));
+if (values.only === undefined || values.only === 'edits') await inScene(edits);
 if (values.only === undefined || values.only === 'idle') await inScene(idle);
 
 async function syncing(scene: Scene, load: Load): Promise<void> {
@@ -114,7 +119,25 @@ async function syncing(scene: Scene, load: Load): Promise<void> {
   );
 }
 
-async function idle(scene: Scene): Promise<void> {
+/** Files that change one by one, with time between. */
+async function edits(scene: Scene): Promise<void> {
+  const { disks, left, right } = await quietPair(scene);
+  const written = [disks.share, disks.state].map(watch);
+  for (let i = 0; i < EDITS; i++) {
+    const name = join('folder 0', `${i}`);
+    const text = `edit ${i}`.padEnd(4_096);
+    writeFileSync(join(left, name), text);
+    await until(() => readFileSync(join(right, name), 'utf8') === text, 5);
+    await wait(200);
+  }
+  const [share = 0, state = 0] = written.map((stop) => stop());
+  const each = (bytes: number) => Math.round(bytes / EDITS);
+  console.log(
+    JSON.stringify({ scenario: 'edits of 4096 bytes', aFile: { share: each(share), state: each(state) } }),
+  );
+}
+
+async function quietPair(scene: Scene) {
   const disks = { share: openDisk(scene, 'share', 128), state: openDisk(scene, 'state', 128) };
   const a = new TestAgent(join(scene.root, 'a'), { name: 'a' });
   const b = new TestAgent(disks.share.path, { name: 'b', state: join(disks.state.path, 'state') });
@@ -122,18 +145,30 @@ async function idle(scene: Scene): Promise<void> {
   await a.start();
   await b.start();
   const [left, right] = await joined(a, b);
-  const files = 100;
-  await fill(left, { name: 'few', files, size: 4_096 }, 1);
-  await until(() => countFiles(right) === files, 50);
-  // What was written at the joining comes to its end, and everything that is done soon after it.
-  await wait(30_000);
+  await fill(left, { name: 'few', files: IN_FOLDER, size: 4_096 }, 1);
+  await until(() => countFiles(right) === IN_FOLDER, 50);
+  return { a, b, disks, left, right };
+}
+
+async function idle(scene: Scene): Promise<void> {
+  const { a, b, disks } = await quietPair(scene);
+  // It began when the keys were there, and ends when nothing has come for a while.
+  await wait(15_000);
+  const times = values.faketime === undefined ? 1 : Number(values.times);
+  if (values.faketime !== undefined)
+    for (const agent of [a, b]) {
+      agent.environment = { LD_PRELOAD: values.faketime, FAKETIME: `+0 x${times}`, NO_FAKE_STAT: '1' };
+      await agent.restart();
+    }
+  // What is noted in the first minutes after a start is not of the idle time.
+  await wait(Math.max(180_000 / times, 20_000));
+  const seconds = Number(values.idle);
   const written = [disks.share, disks.state].map(watch);
-  await wait(Number(values.idle) * 1_000);
+  await wait((seconds * 1_000) / times);
   const [share = 0, state = 0] = written.map((stop) => stop());
-  const aDay = ((share + state) * DAY_S) / Number(values.idle);
-  console.log(
-    JSON.stringify({ scenario: `idle for ${values.idle} s`, share, state, aDay: Math.round(aDay) }),
-  );
+  const isConnected = (await b.status()).peers.some(({ connected }) => connected);
+  const aDay = Math.round(((share + state) * DAY_S) / seconds);
+  console.log(JSON.stringify({ scenario: `idle for ${seconds} s`, times, isConnected, share, state, aDay }));
 }
 
 /** One megabyte and more for its journal. */
