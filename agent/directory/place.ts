@@ -115,8 +115,9 @@ export class Placer {
    * @param now what is at the row's path; undefined: what the row says, or nothing
    */
   putRight(row: IndexRow, now: FileFacts | undefined): Promise<void> {
-    const { index, nudge } = this.#options;
-    return putRight(row, now, this.#surroundings, index, (uuid) => this.settle(uuid)).catch(
+    const { index, nudge, selection } = this.#options;
+    const { isShallow } = selection.rules;
+    return putRight(row, now, isShallow, this.#surroundings, index, (uuid) => this.settle(uuid)).catch(
       (thrown: unknown) => {
         if (!DISK_DIFFERS.has(errorCode(thrown))) throw thrown;
         nudge(row.path);
@@ -282,7 +283,7 @@ export class Placer {
     { present }: Room,
   ): Promise<Outcome> {
     const { index, archive, changes, nudge, onPlaced } = this.#options;
-    const reason: ArchiveReason = present?.found ? 'found_at_joining' : 'replaced';
+    const reason = reasonToReplace(present);
     const intended = intendedRow(record, path, 'file', entry.sha256, entry.size, present?.localName);
     let isShown = false;
     await this.#surroundings.avoidingClashes(intended, async (chosen) => {
@@ -383,6 +384,12 @@ export class Placer {
     if (left === undefined || isEnded(left)) return 'done';
     return left === 'content' ? 'content' : 'blocked';
   }
+}
+
+/** What a record's file holds is known, unless it is an edit that was to be put right. */
+function reasonToReplace(present: IndexRow | undefined): ArchiveReason {
+  if (present?.found) return 'found_at_joining';
+  return present?.kind === 'file' && present.sha256 === undefined ? 'not_permitted' : 'replaced';
 }
 
 function isFileOf(row: IndexRow | undefined, entry: FileEntry): row is IndexRow & { readonly kind: 'file' } {

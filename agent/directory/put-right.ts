@@ -9,12 +9,14 @@ import type { Surroundings } from './surroundings.ts';
 
 /**
  * @param now what is at the row's path; undefined: what the row says, or nothing
+ * @param mustStay what is taken away would not come again by itself
  * @param settle compares record and index anew
  * @throws SkylarkError (environment) `files.changed` and others if it has changed again.
  */
 export async function putRight(
   row: IndexRow,
   now: FileFacts | undefined,
+  mustStay: boolean,
   surroundings: Surroundings,
   index: LocalIndex,
   settle: (uuid: string) => void,
@@ -22,6 +24,14 @@ export async function putRight(
   if (now === undefined && row.found) return surroundings.takeAway(row, 'found_at_joining');
   const mode = (now?.mode ?? row.mode) & 0o777;
   const isOnlyTouched = now?.kind === row.kind && (row.kind === 'directory' || hasSameContents(row, now));
+  if (now?.kind === 'file' && !isOnlyTouched && mustStay && row.kind === 'file') {
+    // Until the right contents take its place.
+    index.transaction(() => {
+      index.put({ ...row, ...now, kind: 'file', mode, sha256: undefined });
+      if (row.uuid !== undefined) settle(row.uuid);
+    });
+    return;
+  }
   // Whatever it has become, it is not the record's.
   if (now?.kind === 'file' && !isOnlyTouched)
     return surroundings.takeAway({ ...row, ...now, kind: 'file', mode, sha256: undefined }, 'not_permitted');

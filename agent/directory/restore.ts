@@ -9,7 +9,7 @@ import { EXIT, environmentError, errorCode, userError } from '../base/errors.ts'
 import { printable } from '../base/printable.ts';
 import { randomBytes } from '../crypto/random.ts';
 import { type FileFacts, parentOf, type ShareRoot, sameFacts, type Temporary } from '../platform/files.ts';
-import type { Archive, ArchivedFile } from './archive.ts';
+import type { Archive, ArchivedFile, ArchiveReason } from './archive.ts';
 import { judge, unreadable } from './archive-history.ts';
 import type { DiskChanges } from './changes.ts';
 import type { Damages } from './damages.ts';
@@ -17,12 +17,14 @@ import type { DiskRoom } from './disk-room.ts';
 import type { Hashing } from './hashing.ts';
 import type { LocalIndex } from './local-index.ts';
 import { refusalOf } from './paths.ts';
+import type { Selection } from './selection.ts';
 import { hashTemporary } from './supply.ts';
 
 export interface RestorerOptions {
   readonly writable: boolean;
   readonly root: ShareRoot;
   readonly index: LocalIndex;
+  readonly selection: Pick<Selection, 'isWanted'>;
   readonly archive: Archive;
   readonly changes: DiskChanges;
   readonly damages: Damages;
@@ -66,7 +68,8 @@ export class Restorer {
 
   /**
    * @param to path of the share
-   * @throws SkylarkError (user) `share.read_only` (exit code 77), `restore.in_the_way`, `restore.bad_path`; (environment)
+   * @throws SkylarkError (user) `share.read_only` (exit code 77), `restore.in_the_way`, `restore.bad_path`,
+   *   `restore.not_kept`; (environment)
    *   `archive.damaged`, `archive.gone`, `restore.changed` (exit code 75), `share.held`, `files.*`.
    */
   async restore(version: ArchivedFile, to: string): Promise<Restored> {
@@ -110,6 +113,11 @@ export class Restorer {
     const refusal = refusalOf(to);
     if (refusal !== undefined || to === '/')
       throw userError('restore.bad_path', `${printable(to, 500)} can't be a file of a share`);
+    if (!this.#options.selection.isWanted(to, 'file')) {
+      throw userError('restore.not_kept', `${printable(to, 500)} is not kept here: it would not spread`, {
+        remedy: 'restore it to another path, or outside of the share, with --to',
+      });
+    }
     if (mayPlace()) return;
     throw environmentError('share.held', 'nothing can be written to the folder now', {
       remedy: "'skylark status' says why",
@@ -177,13 +185,15 @@ export class Restorer {
     { mode, mtime }: { readonly mode: number; readonly mtime: bigint },
     temporary: Temporary,
   ): Promise<bigint | undefined> {
-    const { changes, archive, nudge } = this.#options;
+    const { changes, archive, nudge, index } = this.#options;
+    const row = index.byPath(to);
+    const reason = row?.found && row.uuid === undefined ? 'found_at_joining' : 'replaced';
     let replaced: bigint | undefined;
     try {
       await changes.submit({
         paths: [to],
         intent: { op: 'restore', path: to },
-        ...(present === undefined ? {} : { archive: toKeep(to, present) }),
+        ...(present === undefined ? {} : { archive: toKeep(to, present, reason) }),
         perform: async (archived) => {
           const kept = present && archived ? await archive.keep(local, archived, present.facts) : undefined;
           try {
@@ -208,9 +218,9 @@ export class Restorer {
   }
 }
 
-function toKeep(key: string, { facts, sha256 }: Present) {
+function toKeep(key: string, { facts, sha256 }: Present, reason: ArchiveReason) {
   const { size, mtimeNs: mtime, mode } = facts;
-  return { key, sha256, size, mtime, mode: mode & 0o777, reason: 'replaced' } as const;
+  return { key, sha256, size, mtime, mode: mode & 0o777, reason };
 }
 
 function inTheWay(path: string, what: string) {

@@ -369,6 +369,8 @@ export class Share {
 
   #onPlaced(path: string, sha256: string, size: bigint): void {
     this.#announce(sha256);
+    // The folder has it now.
+    this.#parts.cache.obsolete(sha256);
     this.#onNoted(path);
     this.#tell({ kind: 'placed', path, sha256, size });
   }

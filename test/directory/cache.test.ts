@@ -60,6 +60,8 @@ describe('the cache of a shallow copy', () => {
       await eventually('it is in the folder, though nobody is there who has it', () =>
         existsSync(a.at('one')),
       );
+      await eventually('it takes no room twice', () => a.share.status().cachedBytes === 0n);
+      assert.deepEqual(cached(a), []);
     }));
 
   it('keeps within its bounds: the longest unused go first, and what is too large is not kept', () =>
@@ -100,8 +102,8 @@ describe('the cache of a shallow copy', () => {
       writeFileSync(b.at('f'), 'changed');
       writeFileSync(b.at('g'), 'changed, too');
       await b.share.rescan();
-      await eventually('it is empty', () => cached(a).length === 0);
-      assert.equal(a.share.status().cachedBytes, 0n);
+      await eventually('it is empty', () => a.share.status().cachedBytes === 0n);
+      assert.deepEqual(cached(a), []);
       mkdirSync(a.at('.clearskies/cache'), { recursive: true });
       writeFileSync(a.at(`.clearskies/cache/${'ab'.repeat(32)}`), 'of an earlier share');
       await a.close();

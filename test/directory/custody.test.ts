@@ -226,6 +226,46 @@ describe('restoring', () => {
       await eventually('it spreads', () => text(a, 'song') === 'first');
     }));
 
+  it('goes to no place that is not kept here, where it would not spread', () =>
+    withHistory(async (_, b) => {
+      const { restorer } = b.share.custody;
+      const version = newest(b, '/song');
+      await b.share.select({ ...EVERYTHING, ignore: ['*.tmp', '/cache/'] });
+      await settle(b);
+      mkdirSync(b.at('cache'));
+      writeFileSync(b.at('x.tmp'), 'private');
+      for (const path of ['/x.tmp', '/y.tmp', '/cache/song'])
+        await assert.rejects(restorer.restore(version, path), { code: 'restore.not_kept' }, path);
+      await b.share.select({ ...EVERYTHING, only: ['/other'] });
+      await settle(b);
+      await assert.rejects(restorer.restore(version, '/song'), { code: 'restore.not_kept' });
+      assert.deepEqual([text(b, 'x.tmp'), text(b, 'song')], ['private', 'second']);
+    }));
+
+  it('keeps what was only found at joining, and gives it to nobody', () =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      writeFileSync(a.at('song'), 'first');
+      await settle(a);
+      mkdirSync(join(club.top, 'b'));
+      writeFileSync(join(club.top, 'b', 'private'), 'private');
+      const b = await club.member('b', { isJoining: true, share: { joiningQuiet: 600_000 } });
+      connect(a, b);
+      await eventually('it arrives', () => existsSync(b.at('song')));
+      writeFileSync(a.at('song'), 'second');
+      await settle(a);
+      await eventually('it changes', () => text(b, 'song') === 'second');
+      await settle(b);
+      await b.share.custody.restorer.restore(newest(b, '/song'), '/private');
+      const [saved] = versions(b, '/private');
+      assert.deepEqual([saved?.sha256, saved?.reason], [sha256('private'), 'found_at_joining']);
+      a.database.put('/bait', { size: 7, sha256: sha256('private'), unix_mode: '0644' });
+      await eventually('it is known', () => b.database.get('/bait') !== undefined);
+      await assert.rejects(a.share.custody.reader.open('/bait', { signal: never }), {
+        code: 'contents.nowhere',
+      });
+    }));
+
   it('goes through no link, over no folder, and to no reserved name', () =>
     withHistory(async (_, b) => {
       const { restorer } = b.share.custody;

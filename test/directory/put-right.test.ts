@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it } from 'node:test';
+import { EVERYTHING } from '../../agent/directory/selection.ts';
 import { connect, eventually, withClub } from './members.ts';
 
 /** Makes a file so that nobody can move or change it (chattr(1)); false where that is not possible. */
@@ -35,6 +36,38 @@ it('an edit of a read-only member that can not be put right is a problem that is
     }
     await eventually('it is put right', () => existsSync(path) && readFileSync(path, 'utf8') === 'theirs');
     assert.equal([...reader.share.history('/song.mid')].length, 1);
+  }));
+
+it('a shallow copy that only receives keeps what lies in it, also when its owner has edited it', () =>
+  withClub(async (club) => {
+    const owner = await club.member('owner');
+    const rules = { ...EVERYTHING, direction: 'receive', isShallow: true } as const;
+    const reader = await club.member('reader', { share: { rules: EVERYTHING } });
+    for (const name of ['song', 'gone']) writeFileSync(owner.at(name), name);
+    await owner.share.rescan();
+    const connection = connect(owner, reader);
+    await eventually('they arrive', () => existsSync(reader.at('song')) && existsSync(reader.at('gone')));
+    await reader.share.settled();
+    await reader.share.select(rules);
+    await reader.share.settled();
+    await connection.cut();
+    writeFileSync(reader.at('song'), 'an edit');
+    rmSync(reader.at('gone'));
+    await reader.share.rescan();
+    await reader.share.settled();
+    assert.equal(readFileSync(reader.at('song'), 'utf8'), 'an edit', 'nobody has the right one now');
+    connect(owner, reader);
+    await eventually('it is put right', () => readFileSync(reader.at('song'), 'utf8') === 'song');
+    await reader.share.settled();
+    const kept = [...reader.share.history('/song')];
+    assert.deepEqual(
+      kept.map(({ reason }) => reason),
+      ['not_permitted'],
+    );
+    assert.equal(readFileSync(reader.at(kept[0]?.path ?? ''), 'utf8'), 'an edit');
+    assert.equal(existsSync(reader.at('gone')), false, 'what is removed here makes room');
+    assert.equal(readFileSync(owner.at('gone'), 'utf8'), 'gone');
+    assert.equal(reader.share.status().putRightFiles, 1);
   }));
 
 it('what never was part of the share is given to nobody who makes a record with its checksum', () =>
