@@ -17,7 +17,7 @@ import {
 import type { Archive, ArchivedFile } from './archive.ts';
 import { judge, unreadable } from './archive-history.ts';
 import type { ContentCache } from './cache.ts';
-import type { Collector, Demand } from './demand.ts';
+import type { Collected, Collector, Demand } from './demand.ts';
 import type { DiskRoom } from './disk-room.ts';
 import type { FileEntry } from './entry.ts';
 import type { Hashing } from './hashing.ts';
@@ -73,7 +73,7 @@ export class ContentReader {
   /**
    * The current version of the file at a path of the share.
    * @throws SkylarkError (user) `file.unknown`, `file.is_folder`; (environment, exit code 75) `contents.nowhere`,
-   *   `file.changed`; `files.*`; the signal's reason.
+   *   `contents.held`, `file.changed`; `files.*`; the signal's reason.
    */
   async open(path: string, asking: Asking): Promise<Contents> {
     const { uuid, entry } = this.#fileAt(path);
@@ -112,13 +112,13 @@ export class ContentReader {
 
   /**
    * Fetches contents from the members that are connected into a temporary file, which is the caller's then.
-   * @returns undefined if nobody has them
+   * @returns why they did not come
    * @throws SkylarkError (environment) `files.*`; the signal's reason.
    */
   async fetch(
     { sha256, size }: { readonly sha256: string; readonly size: bigint },
     { signal, heard }: Asking,
-  ): Promise<{ readonly temporary: Temporary } | 'nobody' | 'absent'> {
+  ): Promise<{ readonly temporary: Temporary } | Exclude<Collected, 'collected'>> {
     const { root, hashing, demand, room } = this.#options;
     const label = `demand-${toHex(randomBytes(8))}`;
     const temporary = await root.openTemporary(label, {});
@@ -192,8 +192,15 @@ export class ContentReader {
   }
 
   async #fetched(path: string, entry: FileEntry, asking: Asking): Promise<Contents> {
-    const { root, cache } = this.#options;
+    const { root, cache, demand } = this.#options;
     const fetched = await this.fetch(entry, asking);
+    if (fetched === 'held') {
+      const why = demand.holdReason ?? 'contents had to wait';
+      throw environmentError('contents.held', `${printable(path, 500)} is not here, and ${why}`, {
+        remedy: "'skylark status' says what can be done",
+        exitCode: EXIT.tryAgain,
+      });
+    }
     if (typeof fetched === 'string') {
       const who = fetched === 'nobody' ? 'no member is connected' : 'no member that is connected has it';
       throw environmentError('contents.nowhere', `${printable(path, 500)} is not here, and ${who}`, {
