@@ -1,6 +1,7 @@
 /** The manners of the daemon: by its configuration, by what the system tells, and counted in `records.db`. */
 
 import type { Clock } from '../base/clock.ts';
+import { errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { SteadyTime } from '../base/steady-time.ts';
 import type { Configuration } from '../config/options.ts';
@@ -19,7 +20,7 @@ export interface DaemonMannersOptions {
   readonly onHold: (hold: Hold) => void;
 }
 
-/** @throws SkylarkError (environment) `sqlite.*`. */
+/** @throws SkylarkError (environment) `sqlite.newer_schema`. */
 export function openManners({ configuration, sqlite, ...options }: DaemonMannersOptions): Manners {
   return new Manners({
     ...options,
@@ -60,10 +61,17 @@ interface MonthRow {
   readonly download: bigint | number;
 }
 
+/** @throws SkylarkError (environment) `sqlite.newer_schema`. What the disk refuses is tried again at each use. */
 export function openMonthStore(sqlite: Sqlite): MonthStore {
-  sqlite.migrate('manners', MIGRATIONS);
+  const migrate = () => sqlite.migrate('manners', MIGRATIONS);
+  try {
+    migrate();
+  } catch (thrown) {
+    if (errorCode(thrown) === 'sqlite.newer_schema') throw thrown;
+  }
   return {
     load() {
+      migrate();
       const row = sqlite.prepare<MonthRow>('SELECT month, upload, download FROM manners_month').get();
       return row && { month: row.month, upload: BigInt(row.upload), download: BigInt(row.download) };
     },

@@ -165,6 +165,11 @@ export class Fetcher {
     await this.#options.partials.closeAll();
   }
 
+  /** Bytes that have come of contents that are not whole yet. */
+  get partlyHere(): number {
+    return this.#schedule.done;
+  }
+
   get #mayRun(): boolean {
     return !this.#isPaused && !this.#isClosed && !this.#retries.isTrouble && this.#options.mayFetch();
   }

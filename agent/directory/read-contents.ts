@@ -40,8 +40,8 @@ export interface Contents {
 
 export interface Asking {
   readonly signal: AbortSignal;
-  /** Told of bytes that come from a member. */
-  readonly heard?: (bytes: number) => void;
+  /** Told of bytes that come from a member, and of how many there are. */
+  readonly heard?: (bytes: number, size: bigint) => void;
 }
 
 export interface ContentReaderOptions {
@@ -128,7 +128,7 @@ export class ContentReader {
       write: (bytes, position) => temporary.write(bytes, position),
       verify: async () =>
         (await hashTemporary(root, hashing, label, size, this.hashSignal(size, signal))) === sha256,
-      ...(heard === undefined ? {} : { heard }),
+      ...(heard === undefined ? {} : { heard: (bytes: number) => heard(bytes, size) }),
     };
     try {
       const either = AbortSignal.any([signal, this.#options.signal]);

@@ -71,6 +71,13 @@ export class Schedule {
     return sum;
   }
 
+  /** Bytes that are here, of all contents that are not whole. */
+  get done(): number {
+    let sum = 0;
+    for (const { done } of this.#wants.values()) sum += done;
+    return sum;
+  }
+
   /** Bytes of a content that are here. */
   progress(sha256: string): number {
     return this.#wants.get(sha256)?.done ?? 0;

@@ -43,7 +43,7 @@ export interface ShareState
 }
 
 export function shareStatus(
-  { index, count, archive, ownChanges, cache, flows, timeLeft }: ShareParts,
+  { index, count, archive, ownChanges, cache, fetcher, flows, timeLeft }: ShareParts,
   { progress, isReady, ...state }: ShareState,
 ): ShareStatus {
   const { files, bytes } = index.totals();
@@ -55,7 +55,10 @@ export function shareStatus(
     files,
     bytes,
     ...count.told,
-    secondsLeft: state.isPaused || flows.download.isHeld ? undefined : timeLeft.of(pending.bytes),
+    secondsLeft:
+      state.isPaused || flows.download.isHeld
+        ? undefined
+        : timeLeft.of(pending.bytes - BigInt(fetcher.partlyHere)),
     isSynced: progress !== undefined && isReady && !isStopped && toDo === 0,
     isScanning: progress?.isScanning ?? false,
     archivedBytes: archive.bytes,

@@ -39,7 +39,7 @@ export class TimeLeft {
   /** Seconds, at least 1; undefined if it can't be told: nothing comes, or not for long enough. */
   of(pending: bigint): number | undefined {
     const now = this.#clock.monotonic();
-    if (pending === 0n || now - this.#lastByteAt > SILENCE_MS) return undefined;
+    if (pending <= 0n || now - this.#lastByteAt > SILENCE_MS) return undefined;
     this.#fade(now);
     if (this.#time < LEAST_MS || this.#bytes <= 0) return undefined;
     return Math.max(1, Math.round(Number(pending) / ((this.#bytes / this.#time) * 1_000)));

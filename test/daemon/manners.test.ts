@@ -28,6 +28,25 @@ test('the count of a month is in the database, and what was not durable is not t
   assert.deepEqual(openMonthStore(second).load(), count);
 });
 
+test('a disk that refuses at the start stops nothing, and is asked again', (t) => {
+  const sqlite = openSqlite(':memory:');
+  t.after(() => sqlite.close());
+  sqlite.exec('PRAGMA query_only = ON');
+  const store = openMonthStore(sqlite);
+  assert.throws(() => store.load(), { code: 'sqlite.no_access' });
+  sqlite.exec('PRAGMA query_only = OFF');
+  assert.equal(store.load(), undefined);
+  store.save({ month: '2026-11', upload: 1n, download: 2n });
+  assert.equal(store.load()?.month, '2026-11');
+});
+
+test('what a newer program has written is left alone', (t) => {
+  const sqlite = openSqlite(':memory:');
+  t.after(() => sqlite.close());
+  sqlite.migrate('manners', ['SELECT 1', 'SELECT 1']);
+  assert.throws(() => openMonthStore(sqlite), { code: 'sqlite.newer_schema' });
+});
+
 test('the options become settings; by default only a metered network is given way to', () => {
   assert.deepEqual(mannersSettings(loadConfiguration({})), {
     rate: { upload: undefined, download: undefined },

@@ -71,7 +71,6 @@ export class Manners implements Flows {
   #holds: readonly Hold[] = [];
   #timer: Timer | undefined;
 
-  /** @throws SkylarkError (environment) if the count of the month can't be read. */
   constructor(options: MannersOptions) {
     const { clock, circumstances } = options;
     this.#options = options;

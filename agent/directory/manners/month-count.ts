@@ -20,6 +20,7 @@ export interface StoredMonth {
 }
 
 export interface MonthStore {
+  /** @throws SkylarkError (environment) if it could not be read. */
   load(): StoredMonth | undefined;
   /** Durable when it returns. @throws SkylarkError (environment) if it could not be written. */
   save(count: StoredMonth): void;
@@ -37,17 +38,16 @@ const WRITE_MS = 180_000;
 
 export class MonthCount {
   readonly #options: MonthCountOptions;
-  readonly #bytes: Record<Direction, bigint>;
-  #month: string;
+  readonly #bytes: Record<Direction, bigint> = { upload: 0n, download: 0n };
+  #month = '';
+  /** What an earlier run has counted is known. */
+  #isLoaded = false;
   #isChanged = false;
   #timer: Timer | undefined;
 
-  /** @throws SkylarkError (environment) if it can't be read. */
   constructor(options: MonthCountOptions) {
     this.#options = options;
-    const { month, upload, download } = options.store.load() ?? { month: '', upload: 0n, download: 0n };
-    this.#month = month;
-    this.#bytes = { upload, download };
+    this.#attempt(() => this.#load());
   }
 
   /** Bytes. */
@@ -91,12 +91,30 @@ export class MonthCount {
 
   #write(): void {
     if (!this.#isChanged) return;
-    try {
+    this.#attempt(() => {
+      this.#load();
       this.#options.store.save({ month: this.#month, ...this.#bytes });
       this.#isChanged = false;
+    });
+  }
+
+  /** Also when it could not be read at the start, so that nothing of it is overwritten. */
+  #load(): void {
+    if (this.#isLoaded) return;
+    const stored = this.#options.store.load();
+    this.#isLoaded = true;
+    if (stored === undefined || stored.month < this.#month) return;
+    this.#month = stored.month;
+    this.#bytes.upload += stored.upload;
+    this.#bytes.download += stored.download;
+  }
+
+  /** A database that fails stops nothing here: of that, status tells. */
+  #attempt(work: () => void): void {
+    try {
+      work();
     } catch (thrown) {
-      // Of a database that can't be written, status tells.
-      this.#options.log.debug('the count of the month was not written down', { why: describeError(thrown) });
+      this.#options.log.debug('the count of the month is not on the disk', { why: describeError(thrown) });
       this.#change();
     }
   }

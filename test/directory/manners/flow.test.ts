@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Allowance, Inflow, Outflow } from '../../../agent/directory/manners/flow.ts';
+import { type Request, Schedule } from '../../../agent/directory/schedule.ts';
 import { virtualClock } from '../../support/virtual-clock.ts';
 
 const never = new AbortController().signal;
@@ -222,5 +223,51 @@ describe('what is received', () => {
     await clock.pass(1_000);
     assert.ok(state.came > came);
     state.isAsking = false;
+  });
+});
+
+describe('many members that share little', () => {
+  it('all get what they want, at the rate, and nothing twice', async () => {
+    const clock = virtualClock();
+    const rate = 10_000;
+    let counted = 0;
+    const flow = new Outflow(clock, (bytes) => {
+      counted += bytes;
+    });
+    flow.regulate(rate, undefined);
+    const size = 150_000;
+    const members = Array.from({ length: 10 }, (_, i) => {
+      const sha256 = `${i}${i}`.repeat(32);
+      const schedule = new Schedule(() => 'ask');
+      schedule.addSource(0, clock.monotonic());
+      schedule.limitRange(0, flow.piece);
+      schedule.want({ sha256, size });
+      const state = { isWhole: false, late: 0 };
+      const answer = async ({ offset, length }: Request) => {
+        const passage = await flow.enter(length, never);
+        await passage?.pass(length);
+        passage?.end();
+        const now = clock.monotonic();
+        if (schedule.begin(0, sha256, offset, length, now) !== 'useful') state.late += 1;
+        if (schedule.delivered(0, sha256, offset, length, now) === 'complete') state.isWhole = true;
+        ask(schedule.next(now));
+      };
+      const ask = (requests: readonly Request[]) => {
+        for (const request of requests) void answer(request);
+      };
+      const tick = () => {
+        const { requests, exhausted } = schedule.tick(clock.monotonic());
+        assert.deepEqual(exhausted, []);
+        ask(requests);
+        if (!state.isWhole) clock.after(1_000, tick);
+      };
+      ask(schedule.next(clock.monotonic()));
+      tick();
+      return state;
+    });
+    await clock.pass((10 * size * 1_050) / rate);
+    assert.ok(members.every(({ isWhole }) => isWhole));
+    assert.equal(counted, 10 * size, 'nobody took the others for stalled');
+    assert.ok(members.every(({ late }) => late === 0));
   });
 });

@@ -26,9 +26,12 @@ class Device {
     this.time = new SteadyTime(this.clock);
     this.count = new MonthCount({
       store: {
-        load: () => this.stored,
+        load: () => {
+          this.#touch();
+          return this.stored;
+        },
         save: (count) => {
-          if (this.isFull) throw environmentError('sqlite.disk_full', 'the disk is full');
+          this.#touch();
           this.writes += 1;
           this.stored = count;
         },
@@ -37,6 +40,10 @@ class Device {
       clock: this.clock,
       log: silentLogger,
     });
+  }
+
+  #touch(): void {
+    if (this.isFull) throw environmentError('sqlite.io', 'the disk does not work');
   }
 
   /** The daemon looks at the clock a few times a minute. */
@@ -102,6 +109,20 @@ describe('what passed in this month', () => {
     device.isFull = false;
     await device.run(4);
     assert.equal(device.stored?.upload, 1_000n);
+  });
+
+  it('is added to what is on the disk when that could not be read at the start', async () => {
+    const device = await inNovember();
+    device.count.close();
+    device.isFull = true;
+    device.start();
+    device.count.add('upload', 20);
+    await device.run(30);
+    assert.equal(device.up, 20n);
+    device.isFull = false;
+    await device.run(4);
+    assert.equal(device.up, 1_020n);
+    assert.equal(device.stored?.upload, 1_020n);
   });
 
   it('begins anew after a pause of months, but only once the clock is to be relied upon', async () => {
