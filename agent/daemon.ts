@@ -7,6 +7,7 @@ import { type Endpoint, formatEndpoint } from './base/endpoint.ts';
 import { asError, describeError, EXIT, environmentError } from './base/errors.ts';
 import type { Logger } from './base/log.ts';
 import { Scope } from './base/scope.ts';
+import { SteadyTime } from './base/steady-time.ts';
 import { deviceState, newDeviceState, STATE_VERSION } from './club/device-state.ts';
 import { openRegistry } from './club/registry.ts';
 import type { ConfigurationFile } from './config/load.ts';
@@ -20,9 +21,11 @@ import { DatabaseTrouble } from './daemon/database-trouble.ts';
 import { openDeviceBridge } from './daemon/device-bridge.ts';
 import { recordEvents, shareEvents } from './daemon/events.ts';
 import { LastSync } from './daemon/last-sync.ts';
+import { mannersSettings, openManners } from './daemon/manners.ts';
 import { openNetwork } from './daemon/network.ts';
 import { Shares } from './daemon/shares.ts';
 import { storedOptionsFile } from './daemon/stored-options.ts';
+import { SyncAlert } from './daemon/sync-alert.ts';
 import { openHashing } from './directory/hashing.ts';
 import { hostName, makeStateFolder } from './platform/folders.ts';
 import { openLock } from './platform/lock.ts';
@@ -87,6 +90,8 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
   );
   const current = () => configure(storedOptionsFile(state.value.device.options));
   const configuration = current();
+  /** With what was set since the start. */
+  let latest = configuration;
   const name = () => current().name ?? hostName();
 
   const trouble = scope.own(new DatabaseTrouble(clock, log));
@@ -95,6 +100,17 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
   const hashing = scope.own(openHashing());
   const registry = scope.own(await openRegistry({ state, rsa, sha256, clock, log: log.child('club') }));
   const events = new EventFeed(clock);
+  const time = new SteadyTime(clock);
+  const manners = scope.own(
+    openManners({
+      configuration,
+      sqlite,
+      time,
+      clock,
+      log: log.child('manners'),
+      onHold: ({ code, message }) => events.publish({ event: 'held', code, message }),
+    }),
+  );
   const shares = scope.own(
     new Shares({
       registry,
@@ -103,6 +119,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       rescanPeriod: configuration['directory.rescan_period'],
       reserve: configuration['directory.reserve'],
       cache: configuration['directory.cache'],
+      flows: manners,
       clock,
       log,
       onShareEvent: (club, event) => {
@@ -121,6 +138,17 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
   );
   await shares.openAll();
   const lastSync = scope.own(new LastSync({ registry, shares, clock, log }));
+  const alerts = scope.own(
+    new SyncAlert({
+      registry,
+      lastSync,
+      after: () => latest['manners.alert_after'],
+      time,
+      clock,
+      log,
+      onAlert: ({ id }, { code, message }) => events.publish({ event: 'problem', share: id, code, message }),
+    }),
+  );
 
   const { device } = state.value;
   const software = `skylark ${version}`;
@@ -157,6 +185,10 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
     network,
     state,
     configure,
+    onConfigured: () => {
+      latest = current();
+      manners.configure(mannersSettings(latest));
+    },
     events,
     stop: stop.resolve,
     bridge: () => bridge,
@@ -171,6 +203,8 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       trouble,
       bridge: () => bridge,
       lastSync,
+      alerts,
+      manners,
       listen,
       version,
       name,

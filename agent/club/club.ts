@@ -22,6 +22,8 @@ export interface Club {
   readonly name: string;
   readonly folder: string;
   readonly paused: boolean;
+  /** When it was made or joined here, by the clock of then. Nanoseconds since 1970. */
+  readonly created: bigint;
   /** Made by another device, which let us in. */
   readonly joined: boolean;
   readonly settings: ReadonlyMap<string, Json>;
@@ -77,6 +79,9 @@ export class ClubHandle implements Club {
   }
   get paused(): boolean {
     return this.#stored.paused;
+  }
+  get created(): bigint {
+    return this.#stored.created;
   }
   get joined(): boolean {
     return this.#stored.joined;

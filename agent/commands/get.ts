@@ -1,12 +1,14 @@
 import { basename, join, resolve } from 'node:path';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { userError } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
+import { TimeLeft } from '../directory/time-left.ts';
 import { isFolder } from '../platform/new-file.ts';
 import { argument, command, text } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
-import { readableBytes } from './presentation.ts';
-import { openProgress } from './progress.ts';
-import { receiveFile, receiveIntoFile } from './receive-file.ts';
+import { readableBytes, readableSpan } from './presentation.ts';
+import { openProgress, type Progress } from './progress.ts';
+import { type OnFetched, receiveFile, receiveIntoFile } from './receive-file.ts';
 import { shareArgument } from './share-arguments.ts';
 import { sharePath } from './share-path.ts';
 
@@ -42,7 +44,7 @@ export default command({
     const path = sharePath(given.path);
     const request = { share: given.share, path };
     const progress = openProgress(err, () => performance.now());
-    const onFetched = (bytes: number) => progress.show(0, `${readableBytes(bytes)} fetched`);
+    const onFetched = fetchedShown(progress, systemClock);
     await withDaemon(context, async (client) => {
       try {
         if (isForStdout) {
@@ -61,3 +63,17 @@ export default command({
     });
   },
 });
+
+/** Shows how much has come from a member, and about how long the rest will take. */
+export function fetchedShown(progress: Pick<Progress, 'show'>, clock: Clock): OnFetched {
+  const timeLeft = new TimeLeft(clock);
+  let before = 0;
+  return async (bytes, size) => {
+    if (bytes > before) timeLeft.came(bytes - before);
+    before = bytes;
+    if (size === 0) return progress.show(0, `${readableBytes(bytes)} fetched`);
+    const seconds = timeLeft.of(BigInt(Math.max(0, size - bytes)));
+    const left = seconds === undefined ? '' : `, about ${readableSpan(seconds)} left`;
+    return progress.show(bytes / size, `${readableBytes(bytes)} of ${readableBytes(size)} fetched${left}`);
+  };
+}

@@ -14,21 +14,23 @@ interface Sink {
   write(bytes: Uint8Array): Promise<void>;
 }
 
+/** Told of how many bytes of how many have come from a member, while the file is not here; 0: that is not known yet. */
+export type OnFetched = (bytes: number, size: number) => Promise<void>;
+
 /**
- * @param onFetched told of the bytes that have come from a member, while the file is not here
  * @throws SkylarkError as the daemon answers; (environment) `contents.wrong`.
  */
 export async function receiveFile(
   client: ControlClient,
   request: StreamRequests['readFile'],
   sink: Sink,
-  onFetched: (bytes: number) => Promise<void>,
+  onFetched: OnFetched,
 ): Promise<ReceivedFile> {
   const hash = openSha256();
   let file: ReceivedFile | undefined;
   let received = 0;
   for await (const item of client.stream(STREAMS.readFile, request)) {
-    if (item.fetched !== undefined) await onFetched(item.fetched);
+    if (item.fetched !== undefined) await onFetched(item.fetched, item.size ?? 0);
     file ??= item.file;
     if (item.data === undefined) continue;
     hash.update(item.data);
@@ -51,7 +53,7 @@ export async function receiveIntoFile(
   client: ControlClient,
   request: StreamRequests['readFile'],
   path: string,
-  onFetched: (bytes: number) => Promise<void>,
+  onFetched: OnFetched,
 ): Promise<{ readonly file: ReceivedFile; readonly path: string }> {
   const target = await openNewFile(path);
   try {

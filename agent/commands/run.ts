@@ -19,6 +19,10 @@ export default command({
     const { keepTranslatedModules, openServiceNotifier } = await import('../platform/process.ts');
     const configuration = readConfiguration(environment, options);
     const log = openLogger({ level: configuration['log.level'], format: configuration['log.format'] });
+    if (configuration['manners.priority'] === 'low') {
+      const { lowerPriority } = await import('../platform/priority.ts');
+      void lowerPriority().then((lowered) => log.debug('gives way to other programs', { lowered }));
+    }
     const daemon = await openDaemon({
       stateFolder,
       configure: (stored) => readConfiguration(environment, options, [stored]),

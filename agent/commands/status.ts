@@ -61,6 +61,9 @@ function describe(status: Status, now: number): string {
     );
   }
   lines.push('');
+  const isTold = (code: string) => status.problems.some((problem) => problem.code === code);
+  for (const { code, message, remedy } of status.holds)
+    if (!isTold(code)) lines.push(`${printable(message)}; ${printable(remedy)}`);
   if (status.problems.length === 0) lines.push('no problems');
   for (const { message, remedy, paths } of status.problems) {
     lines.push(`problem: ${printable(message)}${remedy === undefined ? '' : `; ${printable(remedy)}`}`);
@@ -70,7 +73,8 @@ function describe(status: Status, now: number): string {
 }
 
 function describeShare(share: ShareStatus, status: Status, now: number): string[] {
-  const { name, path, mode, paused, files, bytes, pendingFiles, pendingBytes, synced, lastSync } = share;
+  const { name, path, mode, paused, files, bytes, pendingFiles, pendingBytes, etaS, synced, lastSync } =
+    share;
   const { putRightFiles, selection, unwantedFiles, unwantedBytes, cachedBytes } = share;
   const elsewhere =
     unwantedFiles === 0
@@ -91,7 +95,7 @@ function describeShare(share: ShareStatus, status: Status, now: number): string[
     : synced
       ? 'in sync'
       : pendingFiles > 0
-        ? `${counted(pendingFiles, 'file')} (${readableBytes(pendingBytes)}) still to come`
+        ? `${counted(pendingFiles, 'file')} (${readableBytes(pendingBytes)}) still to come${etaS === null ? '' : `, in about ${readableSpan(etaS)}`}`
         : 'being read';
   const last =
     lastSync === null

@@ -1,5 +1,6 @@
 /** The kinds of options that a configuration can have. What options there are is in `options.ts`. */
 
+import { type DailyHours, parseDailyHours } from '../base/daily-hours.ts';
 import { formatDuration, parseDuration } from '../base/duration.ts';
 import { type Endpoint, parseEndpoint } from '../base/endpoint.ts';
 import { SkylarkError } from '../base/errors.ts';
@@ -144,19 +145,31 @@ export function duration(
   return { ...declared, defaultText: JSON.stringify(formatDuration(texts.default)) };
 }
 
-/** An amount of storage; bytes for the program. */
+/** An amount of storage; bytes for the program. Both limits included. */
 export function size(
-  limits: { readonly max: bigint },
+  limits: { readonly min?: bigint; readonly max: bigint },
   texts: Omit<Texts<bigint>, 'default'> & Optional,
 ): Option<bigint | undefined> {
-  const range = `at most ${formatSize(limits.max)}`;
+  const { min = 0n } = limits;
+  const range = `${min === 0n ? '' : `at least ${formatSize(min)}, `}at most ${formatSize(limits.max)}`;
   const decode = (value: Plain) => {
     if (typeof value !== 'string') throw new Unfit('it must be a size in quotes, such as "500MB" or "2GB"');
     const bytes = explained(() => parseSize(value));
-    if (bytes <= limits.max) return bytes;
+    if (bytes >= min && bytes <= limits.max) return bytes;
     throw new Unfit(`it must be ${range}`);
   };
   return option<bigint | undefined>(texts, `size ${range}`, decode, true);
+}
+
+/** Times of the day. */
+export function dailyHours(
+  texts: Omit<Texts<readonly DailyHours[]>, 'default'> & Optional,
+): Option<readonly DailyHours[] | undefined> {
+  const decode = (value: Plain) => {
+    if (typeof value !== 'string') throw new Unfit('it must be hours in quotes, such as "22:00-07:00"');
+    return explained(() => parseDailyHours(value));
+  };
+  return option<readonly DailyHours[] | undefined>(texts, 'hours of the day', decode, true);
 }
 
 /** Where to listen. */

@@ -5,6 +5,7 @@
 
 import {
   choice,
+  dailyHours,
   duration,
   endpoint,
   flag,
@@ -19,6 +20,9 @@ import {
 } from './option.ts';
 
 const MINUTE = 60_000;
+/** Of contents, bytes a second. With less, ten members that share it would take each other for stalled. */
+const LEAST_RATE = 10_000n;
+const MOST_RATE = 100_000_000_000n;
 
 /** Versions of the secure channel that this program speaks. */
 const CHANNEL_VERSIONS: readonly unknown[] = [1];
@@ -82,6 +86,80 @@ export const OPTIONS = {
       default: undefined,
       otherwise: '256 MiB',
       example: '"1GB"',
+    },
+  ),
+
+  'manners.priority': choice(['low', 'normal'], {
+    text: 'Whether the daemon gives way to other programs on this machine: `low` lowers its priority for the processor (nice 10) and, where the program `ionice` is, for the disk (best effort 7), once, at the start. `normal` leaves it as it was started.',
+    default: 'low',
+    example: '"normal"',
+  }),
+
+  'manners.upload_rate': size(
+    { min: LEAST_RATE, max: MOST_RATE },
+    {
+      text: 'How many bytes of contents are sent in a second, over all shares and members. What is small (records, questions) is not held up.',
+      default: undefined,
+      otherwise: 'no limit',
+      example: '"500kB"',
+    },
+  ),
+
+  'manners.download_rate': size(
+    { min: LEAST_RATE, max: MOST_RATE },
+    {
+      text: 'How many bytes of contents are received in a second, over all shares and members.',
+      default: undefined,
+      otherwise: 'no limit',
+      example: '"2MB"',
+    },
+  ),
+
+  'manners.monthly_upload': size(
+    { max: 1_000_000_000_000_000n },
+    {
+      text: 'How many bytes of contents are sent in a calendar month. When they are used up, contents wait for the next month; records still spread.',
+      default: undefined,
+      otherwise: 'no limit',
+      example: '"20GB"',
+    },
+  ),
+
+  'manners.monthly_download': size(
+    { max: 1_000_000_000_000_000n },
+    {
+      text: 'How many bytes of contents are received in a calendar month.',
+      default: undefined,
+      otherwise: 'no limit',
+      example: '"20GB"',
+    },
+  ),
+
+  'manners.quiet_hours': dailyHours({
+    text: 'When no contents are sent or received, by the local time; several ranges with commas between. What is changed meanwhile is noted, and records spread.',
+    default: undefined,
+    otherwise: 'none',
+    example: '"22:00-07:00"',
+  }),
+
+  'manners.on_battery': choice(['sync', 'pause'], {
+    text: 'What becomes of contents while this device runs on its battery, where the system tells: `sync` goes on, `pause` lets them wait.',
+    default: 'sync',
+    example: '"pause"',
+  }),
+
+  'manners.on_metered': choice(['sync', 'pause'], {
+    text: 'What becomes of contents while NetworkManager says that the network is paid for by the byte: `pause` lets them wait, `sync` goes on.',
+    default: 'pause',
+    example: '"sync"',
+  }),
+
+  'manners.alert_after': duration(
+    { min: 60 * MINUTE, max: 3_650 * 24 * 60 * MINUTE },
+    {
+      text: 'A share that was not in step with any other member for so long is a problem in `status`.',
+      default: 7 * 24 * 60 * MINUTE,
+      example: '"14d"',
     },
   ),
 

@@ -141,6 +141,8 @@ export const READ_FILE = stream(
   {
     /** Bytes that have come from a member so far, while it is not here. */
     fetched: optionalField('fetched', count),
+    /** Of so many; missing: none has come yet. */
+    size: optionalField('size', count),
     file: optionalField(
       'file',
       object({

@@ -56,6 +56,8 @@ export const shareStatus = object({
   /** Known and not yet here. */
   pendingFiles: field('pending_files', count),
   pendingBytes: field('pending_bytes', count),
+  /** About how many seconds these will take; null: that can't be told. */
+  etaS: field('eta_s', nullable(count)),
   /** Which part is kept here, and in which directions changes go. */
   selection: field('selection', selectionRules),
   /** Known and not kept here, or not in the newest version, since it is not wanted. */
@@ -150,6 +152,17 @@ export const attempt = object({
   retryInS: field('retry_in_s', nullable(count)),
 });
 
+/** Why contents are not sent or received at the moment. */
+export const hold = object({
+  /** Stable: `manners.quiet_hours`. */
+  code: field('code', code),
+  message: field('message', message),
+  remedy: field('remedy', message),
+  /** Which of both it holds back. */
+  upload: field('upload', flag),
+  download: field('download', flag),
+});
+
 export const agentStatus = {
   name: field('name', name),
   deviceId: field('device_id', name),
@@ -166,6 +179,9 @@ export const agentStatus = {
   bridge: field('bridge', list(deviceStatus, { max: 1_000 })),
   /** Of the key backup; null: none is configured. */
   backup: field('backup', anyJson),
+  holds: field('holds', list(hold, { max: 64 })),
+  /** Bytes of contents that were sent and received in this calendar month. */
+  month: field('month', object({ up: field('up', count), down: field('down', count) })),
   problems: field('problems', list(problem, { max: 10_000 })),
 } as const;
 

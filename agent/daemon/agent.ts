@@ -48,6 +48,8 @@ export interface AgentOptions {
   readonly status: Omit<StatusSources, 'isPaused'>;
   readonly bridge: () => Bridge | undefined;
   readonly configure: (stored: ConfigurationFile) => Configuration;
+  /** Options were set; those that can be changed while the daemon runs take effect. */
+  readonly onConfigured: () => void;
   readonly events: EventFeed;
   /** Ends the daemon; returns at once. */
   readonly stop: () => void;
@@ -200,6 +202,7 @@ export function openAgent(options: AgentOptions): ControlledAgent {
       );
     }
     await state.update((value) => ({ ...value, device: { ...value.device, options: stored } }));
+    options.onConfigured();
   }
   const currentOptions = () => configurationJson(configure(storedOptionsFile(state.value.device.options)));
 

@@ -88,13 +88,16 @@ async function* readFile(
   signal: AbortSignal,
 ): ReturnType<ControlledAgent['readFile']> {
   const left = new AbortController();
-  let fetched = 0;
-  const heard = (bytes: number) => {
+  let [fetched, total] = [0, 0];
+  const heard = (bytes: number, of: bigint) => {
     fetched += bytes;
+    total = Number(of);
   };
   const opening = open(share, request, { signal: AbortSignal.any([signal, left.signal]), heard });
   try {
-    const { contents, version } = yield* heartbeat(clock, TELL_MS, opening, () => ({ fetched }));
+    const { contents, version } = yield* heartbeat(clock, TELL_MS, opening, () =>
+      total === 0 ? { fetched } : { fetched, size: total },
+    );
     const { size, sha256, mtime, from } = contents;
     yield {
       file: {

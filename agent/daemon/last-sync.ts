@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Json } from '../base/json.ts';
 import type { Logger } from '../base/log.ts';
+import { isSane } from '../base/steady-time.ts';
 import { formatTimestamp, parseTimestamp } from '../base/timestamp.ts';
 import type { Club } from '../club/club.ts';
 import type { Registry } from '../club/registry.ts';
@@ -32,7 +33,14 @@ export class LastSync {
     this.#wait();
   }
 
-  /** Nanoseconds since 1970; undefined: never, as far as is known. */
+  /** Whether it is at this moment. */
+  isInStep(club: Club): boolean {
+    const open = this.#options.shares.get(club.id);
+    if (open === undefined || club.paused) return false;
+    return open.replication.peers().some((peer) => peer.isCaughtUp) && open.share.status().isSynced;
+  }
+
+  /** Nanoseconds since 1970, by the clock of then; undefined: never, as far as is known. */
   of(club: Club): bigint | undefined {
     this.#look(club);
     return this.#times.get(club.id) ?? stored(club.settings.get(SETTING));
@@ -55,15 +63,15 @@ export class LastSync {
   }
 
   #look(club: Club): void {
-    const open = this.#options.shares.get(club.id);
-    if (open === undefined || club.paused) return;
-    const isCaughtUp = open.replication.peers().some((peer) => peer.isCaughtUp);
-    if (isCaughtUp && open.share.status().isSynced) this.#times.set(club.id, this.#options.clock.now());
+    if (this.isInStep(club)) this.#times.set(club.id, this.#options.clock.now());
   }
 
   async #write(club: Club, after: bigint): Promise<void> {
     const time = this.#times.get(club.id);
-    if (time === undefined || time - (stored(club.settings.get(SETTING)) ?? 0n) <= after) return;
+    if (time === undefined) return;
+    const since = time - (stored(club.settings.get(SETTING)) ?? 0n);
+    // What was written in a future that has not come says nothing any more.
+    if (since >= 0n ? since <= after : !isSane(time)) return;
     const settings = new Map([[SETTING, formatTimestamp(time)]]);
     try {
       await this.#options.registry.configure(club.id, { settings });

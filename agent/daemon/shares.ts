@@ -15,6 +15,7 @@ import { clubsWithRecords } from '../database/forget.ts';
 import { openReplication, type Replication } from '../database/replication.ts';
 import { conflictKey, isConflictWorthy } from '../directory/conflict.ts';
 import type { Hashing } from '../directory/hashing.ts';
+import type { Flows } from '../directory/manners/flow.ts';
 import { openShare, type Share, type ShareEvent } from '../directory/share.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { Forgetting } from './forgetting.ts';
@@ -37,6 +38,8 @@ export interface SharesOptions {
   readonly reserve?: bigint | undefined;
   /** Bytes of the cache of each share that is kept in part. */
   readonly cache?: bigint | undefined;
+  /** What holds for contents over all shares. */
+  readonly flows?: Flows | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onShareEvent: (club: Club, event: ShareEvent) => void;
@@ -165,8 +168,8 @@ export class Shares {
   }
 
   async #openShare(club: Club): Promise<OpenShare> {
-    const { sqlite, hashing, rescanPeriod, reserve, cache, clock, log, registry, onShareEvent, onRecords } =
-      this.#options;
+    const { sqlite, hashing, rescanPeriod, reserve, cache, flows } = this.#options;
+    const { clock, log, registry, onShareEvent, onRecords } = this.#options;
     const scoped = log.child('share', { share: club.name });
     const database = openClubDatabase({
       sqlite,
@@ -202,6 +205,7 @@ export class Shares {
         rescanPeriod,
         reserve,
         cache,
+        flows,
       });
       share.on((event) => onShareEvent(club, event));
       database.onCommit((changes) => onRecords(club, changes));

@@ -9,12 +9,14 @@ import type { Pool } from '../club/pool.ts';
 import type { Registry } from '../club/registry.ts';
 import type { Answers } from '../control/messages.ts';
 import type { AttemptStatus, DeviceStatus, PeerStatus, Problem, ShareStatus } from '../control/status.ts';
+import type { Manners } from '../directory/manners/manners.ts';
 import type { Problem as ShareProblem } from '../directory/problems.ts';
 import { EVERYTHING } from '../directory/selection.ts';
 import type { Discovery } from '../discovery/discovery.ts';
 import type { DatabaseTrouble } from './database-trouble.ts';
 import type { LastSync } from './last-sync.ts';
 import type { Shares } from './shares.ts';
+import type { SyncAlert } from './sync-alert.ts';
 
 export interface StatusSources {
   readonly registry: Registry;
@@ -24,6 +26,8 @@ export interface StatusSources {
   readonly trouble: DatabaseTrouble;
   readonly bridge: () => Bridge | undefined;
   readonly lastSync: LastSync;
+  readonly alerts: SyncAlert;
+  readonly manners: Manners;
   readonly listen: Endpoint;
   readonly version: string;
   readonly name: () => string;
@@ -33,7 +37,7 @@ export interface StatusSources {
 }
 
 export function statusDocument(sources: StatusSources): Answers['fullStatus'] {
-  const { registry, pool, listen } = sources;
+  const { registry, pool, listen, manners } = sources;
   const clubs = registry.list();
   const bridge = sources.bridge()?.status() ?? [];
   return {
@@ -59,6 +63,14 @@ export function statusDocument(sources: StatusSources): Answers['fullStatus'] {
     ),
     bridge: bridge.map(deviceStatus),
     backup: null,
+    holds: manners.holds.map(({ code, message, remedy, directions }) => ({
+      code,
+      message,
+      remedy,
+      upload: directions.includes('upload'),
+      download: directions.includes('download'),
+    })),
+    month: { up: Number(manners.passed('upload')), down: Number(manners.passed('download')) },
     problems: problemsOf(sources, clubs, bridge),
   };
 }
@@ -77,6 +89,7 @@ export function shareStatus(sources: Pick<StatusSources, 'shares' | 'lastSync'>,
     bytes: Number(status?.bytes ?? 0n),
     pendingFiles: status?.pendingFiles ?? 0,
     pendingBytes: Number(status?.pendingBytes ?? 0n),
+    etaS: status?.secondsLeft ?? null,
     selection: open?.selection.rules ?? EVERYTHING,
     unwantedFiles: status?.unwantedFiles ?? 0,
     unwantedBytes: Number(status?.unwantedBytes ?? 0n),
@@ -127,7 +140,7 @@ function peersOf(club: Club, pool: Pool): PeerStatus[] {
 }
 
 function problemsOf(
-  { shares, discovery, trouble }: StatusSources,
+  { shares, discovery, trouble, manners, alerts }: StatusSources,
   clubs: readonly Club[],
   bridge: readonly BridgeDevice[],
 ): Problem[] {
@@ -138,7 +151,11 @@ function problemsOf(
     for (const problem of shares.get(club.id)?.share.problems() ?? []) {
       found.push({ ...shareProblem(problem), share: club.id });
     }
+    const alert = alerts.of(club);
+    if (alert !== undefined) found.push({ ...alert, share: club.id });
   }
+  for (const { code, message, remedy, isProblem } of manners.holds)
+    if (isProblem) found.push({ code, message, remedy });
   if (discovery.problem !== undefined) found.push(problemOf(discovery.problem));
   for (const device of bridge) {
     for (const { name, error } of device.problems) {

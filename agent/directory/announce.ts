@@ -15,10 +15,19 @@ import * as messages from './messages.ts';
 const MAX_WAITING = 16_384;
 const ASK_FOR_ANYTHING: HeldFilter = { bits: Uint8Array.of(0xff), k: 1 };
 
+export interface AnnouncedState {
+  /** What is here, if that is not everything. */
+  readonly held: () => Promise<HeldFilter> | undefined;
+  /** Bytes that we want to be asked for at a time, if that matters. */
+  readonly range: () => number | undefined;
+}
+
+const EVERYTHING_AT_ONCE: AnnouncedState = { held: () => undefined, range: () => undefined };
+
 export class Announcer {
   readonly #send: (message: OutgoingMessage) => Promise<void>;
   readonly #log: Logger;
-  readonly #held: () => Promise<HeldFilter> | undefined;
+  readonly #state: AnnouncedState;
   readonly #waiting = new Set<string>();
   #isSubscribed = false;
   #isAnswering = false;
@@ -26,15 +35,14 @@ export class Announcer {
   #isSending = false;
   #isClosed = false;
 
-  /** @param held what is here, if that is not everything */
   constructor(
     send: (message: OutgoingMessage) => Promise<void>,
     log: Logger,
-    held: () => Promise<HeldFilter> | undefined = () => undefined,
+    state: AnnouncedState = EVERYTHING_AT_ONCE,
   ) {
     this.#send = send;
     this.#log = log;
-    this.#held = held;
+    this.#state = state;
   }
 
   /** The peer asked what we have. While one answer is on its way, another one would say the same. */
@@ -87,10 +95,11 @@ export class Announcer {
   async #answer(): Promise<void> {
     this.#isAnswering = true;
     try {
-      const held = this.#held();
+      const held = this.#state.held();
       const { bits, k } = held === undefined ? ASK_FOR_ANYTHING : await held;
       if (this.#isClosed) return;
-      await this.#send({ json: encode(messages.bloomFilter, { kValue: k }), payload: once(bits) });
+      const json = encode(messages.bloomFilter, { kValue: k, range: this.#state.range() });
+      await this.#send({ json, payload: once(bits) });
     } catch (thrown) {
       this.#log.debug('a peer could not be told what is here', { error: asError(thrown) });
     } finally {

@@ -14,6 +14,7 @@ import { Demand } from './demand.ts';
 import type { DiskRoom } from './disk-room.ts';
 import type { Hashing } from './hashing.ts';
 import type { LocalIndex } from './local-index.ts';
+import type { Inflow } from './manners/flow.ts';
 import { Mending } from './mending.ts';
 import type { PendingStore } from './pending.ts';
 import { ContentReader } from './read-contents.ts';
@@ -45,6 +46,8 @@ export interface CustodyOptions {
   readonly nudge: (path: string) => void;
   /** Bytes of contents that came. */
   readonly received: (bytes: number) => void;
+  /** How much may be asked for. */
+  readonly download: Inflow;
 }
 
 export class Custody {
@@ -59,9 +62,9 @@ export class Custody {
   readonly hashing: Hashing;
 
   constructor(options: CustodyOptions) {
-    const { club, sqlite, database, index, clock, received, selection } = options;
+    const { club, sqlite, database, index, clock, received, download, selection } = options;
     this.damages = new Damages(sqlite, club, index);
-    this.demand = new Demand(clock, received);
+    this.demand = new Demand(clock, received, download);
     this.history = new ArchiveHistory(options);
     this.reader = new ContentReader({ ...options, records: database, demand: this.demand });
     const { damages, reader } = this;

@@ -4,11 +4,12 @@
  * is good only if its SHA-256 is right.
  */
 
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Timer } from '../base/clock.ts';
 import { asError, peerError, SkylarkError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { encode, type MessageOf } from '../wire/message.ts';
 import type { OutgoingMessage, Payload } from '../wire/message-stream.ts';
+import { type Allowance, freeFlows, type Inflow } from './manners/flow.ts';
 import * as messages from './messages.ts';
 
 /** A session, as far as it matters here. */
@@ -25,6 +26,8 @@ export interface DemandSession {
   data(message: MessageOf<typeof messages.data>, payload: Payload | undefined): Promise<boolean>;
   /** The peer has not, or can't give, these contents. False: they were not asked for here. */
   refused(sha256: string): boolean;
+  /** The peer wants to be asked for at most so many bytes at a time; undefined: it does not mind. */
+  limitRange(bytes: number | undefined): void;
   detach(): void;
 }
 
@@ -45,11 +48,12 @@ export interface Collector {
   heard?(bytes: number): void;
 }
 
-/** `nobody`: no member is connected. `absent`: none of those that are has it. */
-export type Collected = 'collected' | 'nobody' | 'absent';
+/** `nobody`: no member is connected. `absent`: none of those that are has it. `held`: no contents may come now. */
+export type Collected = 'collected' | 'nobody' | 'absent' | 'held';
 
-/** Bytes that are asked for at a time. */
-const RANGE = 1_048_576n;
+/** Bytes that are asked for at a time, at most and at least. */
+const RANGE = 1_048_576;
+const LEAST_RANGE = 16_384;
 /** Ranges that one peer is asked for ahead. */
 const AHEAD = 4;
 /** A peer that sends nothing of it for so long is given up, milliseconds. */
@@ -70,6 +74,8 @@ class PeerState {
   readonly peer: DemandPeer;
   /** In the order in which they were asked. */
   readonly asked = new Set<Asked>();
+  /** Bytes that it gives at a time. */
+  most = RANGE;
   readonly ended = new AbortController();
   /** How often it was given up without an answer, one time after the other. */
   silences = 0;
@@ -82,12 +88,32 @@ class PeerState {
 export class Demand {
   readonly #clock: Clock;
   readonly #received: (bytes: number) => void;
+  readonly #download: Inflow;
+  readonly #allowance: Allowance;
   readonly #peers = new Set<PeerState>();
+  readonly #waiting = new Set<() => void>();
 
-  /** @param received told of bytes of contents that came */
-  constructor(clock: Clock, received: (bytes: number) => void) {
+  /**
+   * @param received told of bytes of contents that came
+   * @param download how much may be asked for
+   */
+  constructor(clock: Clock, received: (bytes: number) => void, download: Inflow = freeFlows(clock).download) {
     this.#clock = clock;
     this.#received = received;
+    this.#download = download;
+    const wake = () => {
+      for (const go of this.#waiting) go();
+    };
+    this.#allowance = download.open({
+      underWay: () => this.#underWay,
+      onRoom: wake,
+      onRegulated: wake,
+    });
+  }
+
+  /** Why nothing can be collected now, for people. */
+  get holdReason(): string | undefined {
+    return this.#download.holdReason;
   }
 
   attach(peer: DemandPeer): DemandSession {
@@ -108,6 +134,9 @@ export class Demand {
         void asked.answer?.(undefined);
         return true;
       },
+      limitRange: (bytes = RANGE) => {
+        state.most = Math.max(LEAST_RANGE, Math.min(RANGE, bytes));
+      },
       detach: () => {
         this.#peers.delete(state);
         state.ended.abort();
@@ -123,12 +152,39 @@ export class Demand {
     const peers = [...this.#peers].sort((a, b) => a.silences - b.silences);
     if (peers.length === 0) return 'nobody';
     for (const state of peers) {
+      if (this.#download.isHeld) break;
       collector.begin?.();
       if (!(await this.#from(state, collector, signal))) continue;
       if (await collector.verify()) return 'collected';
       state.peer.log.warn('a peer delivered wrong contents', { sha256: collector.sha256 });
     }
-    return 'absent';
+    return this.#download.isHeld ? 'held' : 'absent';
+  }
+
+  /** No session will come any more. */
+  close(): void {
+    this.#allowance.close();
+  }
+
+  get #underWay(): number {
+    let sum = 0;
+    for (const { asked } of this.#peers) for (const { length } of asked) sum += Number(length);
+    return sum;
+  }
+
+  /** Waits until one more range may be asked for; false if that is not to be waited for. */
+  async #turn(over: AbortSignal): Promise<boolean> {
+    while (!over.aborted && !this.#download.isHeld) {
+      if (this.#allowance.mayAsk()) return true;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const go = () => resolve();
+      this.#waiting.add(go);
+      over.addEventListener('abort', go, { once: true });
+      await promise;
+      over.removeEventListener('abort', go);
+      this.#waiting.delete(go);
+    }
+    return false;
   }
 
   /** Everything from one peer; false if it does not give all of it. */
@@ -136,26 +192,35 @@ export class Demand {
     signal.throwIfAborted();
     const enough = new AbortController();
     const over = AbortSignal.any([signal, state.ended.signal, enough.signal]);
-    const isSilent = () => {
-      state.silences += 1;
-      enough.abort();
-    };
-    let silence = this.#clock.after(SILENCE_MS, isSilent);
+    let silence: Timer | undefined;
     let failure: unknown;
+    const listen = () => {
+      silence?.cancel();
+      silence = this.#clock.after(SILENCE_MS, () => {
+        state.silences += 1;
+        enough.abort();
+      });
+    };
     const heard = (bytes: number) => {
       state.silences = 0;
-      silence.cancel();
-      silence = this.#clock.after(SILENCE_MS, isSilent);
+      listen();
       this.#received(bytes);
       collector.heard?.(bytes);
     };
-    const ranges = (collector.ranges ?? rangesIn(collector.size))[Symbol.iterator]();
+    const most = () => BigInt(Math.min(state.most, Math.max(LEAST_RANGE, this.#allowance.piece)));
+    const ranges = (collector.ranges ?? rangesIn(collector.size, most))[Symbol.iterator]();
+    let next = ranges.next();
+    let underWay = 0;
     let isWhole = true;
     const work = async (): Promise<void> => {
-      while (isWhole && !over.aborted) {
-        const next = ranges.next();
-        if (next.done) return;
+      while (!next.done && isWhole && !over.aborted) {
+        if (!(await this.#turn(over))) isWhole = false;
+        if (!isWhole || next.done) break;
         const [offset, length] = next.value;
+        next = ranges.next();
+        // While we wait for leave to ask, the peer is not to blame for its silence.
+        if (underWay === 0) listen();
+        underWay += 1;
         const answer = await this.#range(state, collector, offset, length, over, heard).catch(
           (thrown: unknown) => {
             failure ??= thrown;
@@ -164,12 +229,14 @@ export class Demand {
           },
         );
         if (answer === 'no') isWhole = false;
+        underWay -= 1;
+        if (underWay === 0) silence?.cancel();
       }
     };
     try {
       await Promise.all(Array.from({ length: AHEAD }, work));
     } finally {
-      silence.cancel();
+      silence?.cancel();
     }
     signal.throwIfAborted();
     // Its session ends by that; another member may do better.
@@ -222,9 +289,13 @@ export class Demand {
   }
 }
 
-function* rangesIn(size: bigint): Generator<readonly [bigint, bigint]> {
-  for (let offset = 0n; offset < size; offset += RANGE)
-    yield [offset, size - offset < RANGE ? size - offset : RANGE];
+function* rangesIn(size: bigint, most: () => bigint): Generator<readonly [bigint, bigint]> {
+  for (let offset = 0n; offset < size; ) {
+    const [left, limit] = [size - offset, most()];
+    const length = left < limit ? left : limit;
+    yield [offset, length];
+    offset += length;
+  }
 }
 
 function isPeerFault(thrown: unknown): boolean {

@@ -8,6 +8,7 @@ import { Announcer } from './announce.ts';
 import type { Demand } from './demand.ts';
 import type { Fetcher } from './fetch.ts';
 import type { HeldFilter } from './held-filter.ts';
+import type { Outflow } from './manners/flow.ts';
 import * as messages from './messages.ts';
 import { ContentServer, type Holdings } from './serve.ts';
 
@@ -20,6 +21,8 @@ export interface DirectorySessionOptions {
   /** What is here, if that is not everything. */
   readonly held: () => Promise<HeldFilter> | undefined;
   readonly sent: (bytes: number) => void;
+  /** How much may be sent. */
+  readonly upload: Outflow;
   readonly onDetach: () => void;
 }
 
@@ -30,12 +33,20 @@ export interface DirectoryPeer extends AttachedExtension {
   renewPresence(): void;
 }
 
+/** "Ask for nothing that is not announced." */
+const NOTHING: HeldFilter = { bits: Uint8Array.of(0x00), k: 1 };
+
 export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer {
-  const { session, root, holdings, sent } = options;
+  const { session, root, holdings, sent, upload } = options;
   const { log } = session;
   const send = (message: Parameters<Session['send']>[0]) => session.send(message);
-  const server = new ContentServer({ send, root, holdings, log, sent });
-  const announcer = new Announcer(send, log, options.held);
+  const server = new ContentServer({ send, root, holdings, log, sent, upload });
+  const announcer = new Announcer(send, log, {
+    held: () => (upload.isHeld ? Promise.resolve(NOTHING) : options.held()),
+    range: () => (Number.isFinite(upload.piece) ? upload.piece : undefined),
+  });
+  // Peers know by it that asking is of no use, or is again.
+  const stopListening = upload.listen(() => announcer.renew());
   const source = options.fetcher.attach({ id: session.peer.id, log, send });
   const demand = options.demand.attach({ id: session.peer.id, log, send });
   let isDetached = false;
@@ -64,8 +75,11 @@ export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer
         return getError(decode(messages.getError, message));
       case messages.getPresence.type:
         return announcer.getPresence();
-      case messages.bloomFilter.type:
-        return source.bloomFilter(decode(messages.bloomFilter, message), message.payload);
+      case messages.bloomFilter.type: {
+        const filter = decode(messages.bloomFilter, message);
+        demand.limitRange(filter.range);
+        return source.bloomFilter(filter, message.payload);
+      }
       case messages.present.type:
         return source.present(decode(messages.present, message));
       default:
@@ -77,12 +91,13 @@ export function attachDirectory(options: DirectorySessionOptions): DirectoryPeer
   return {
     receive,
     announce(sha256) {
-      if (!source.has(sha256)) announcer.announce(sha256);
+      if (!source.has(sha256) && !upload.isHeld) announcer.announce(sha256);
     },
     renewPresence: () => announcer.renew(),
     detach() {
       if (isDetached) return;
       isDetached = true;
+      stopListening();
       server.close();
       announcer.close();
       source.detach();

@@ -4,44 +4,25 @@
  * sender's fault, and asked of another.
  */
 
-import type { Clock } from '../base/clock.ts';
 import { asError, errorCode } from '../base/errors.ts';
-import type { Logger } from '../base/log.ts';
 import { encode, type MessageOf } from '../wire/message.ts';
 import type { Payload } from '../wire/message-stream.ts';
-import type { Absences } from './absences.ts';
 import { Backlog } from './backlog.ts';
 import { BusyContents } from './busy-contents.ts';
-import { type Delivered, Delivery, type DeliveryOptions } from './deliver.ts';
-import type { DiskRoom } from './disk-room.ts';
+import { type Delivered, Delivery } from './deliver.ts';
+import type { FetcherOptions } from './fetch-options.ts';
 import { type FetchSource, Source, type SourcePeer } from './fetch-source.ts';
 import { Incoming } from './incoming.ts';
 import { type Interval, totalLength } from './intervals.ts';
+import type { Allowance } from './manners/flow.ts';
 import * as messages from './messages.ts';
 import type { PendingRow } from './pending.ts';
 import { readFilter } from './receive.ts';
-import type { RefusalStore } from './refusals.ts';
 import { Retries } from './retries.ts';
 import { type Request, SCHEDULE_LIMITS, Schedule } from './schedule.ts';
-import { type LocalContents, SMALL_CONTENT } from './supply.ts';
+import { SMALL_CONTENT } from './supply.ts';
 import { Ticking } from './ticking.ts';
 import { isOfOneFile } from './troubles.ts';
-
-export interface FetcherOptions extends DeliveryOptions {
-  readonly refusals: RefusalStore;
-  readonly local: LocalContents;
-  readonly room: DiskRoom;
-  readonly absences: Absences;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** False while nothing may be written to the folder, or it is not yet known what is in it. */
-  readonly mayFetch: () => boolean;
-  /** The disk refused something: nothing more is fetched for a while. */
-  readonly onTrouble: (error: Error) => void;
-  /** It works (again). */
-  readonly onPlaced: () => void;
-  readonly received: (bytes: number) => void;
-}
 
 /** Rows that are looked at in one go. */
 const REFILL = 128;
@@ -59,6 +40,7 @@ export class Fetcher {
   readonly #sources = new Map<number, Source>();
   readonly #busy: BusyContents;
   readonly #retries: Retries;
+  readonly #allowance: Allowance;
   #nextSource = 1;
   #copies = 0;
   #isScheduled = false;
@@ -82,7 +64,16 @@ export class Fetcher {
       onAll: () => this.lookAgain(),
       onDue: (due) => this.#guarded(() => this.#retry(due)),
     });
-    this.#schedule = new Schedule((number, sha256) => this.#likelihood(number, sha256), SCHEDULE_LIMITS);
+    this.#allowance = options.download.open({
+      underWay: () => this.#schedule.underWay,
+      onRoom: () => this.wake(),
+      onRegulated: () => this.lookAgain(),
+    });
+    this.#schedule = new Schedule(
+      (number, sha256) => this.#likelihood(number, sha256),
+      SCHEDULE_LIMITS,
+      this.#allowance,
+    );
     this.#ticking = new Ticking(options.clock, this.#schedule, () => this.#guarded(() => this.#onTick()));
     this.#incoming = new Incoming({ ...options, schedule: this.#schedule, now: () => this.#now() });
   }
@@ -126,8 +117,9 @@ export class Fetcher {
         const size = this.#schedule.sizeOf(sha256);
         if (this.#onRefused(source, sha256)) this.#options.refusals.add(source.peer.id, sha256, size);
       },
-      bloomFilter: async ({ kValue }, payload) => {
+      bloomFilter: async ({ kValue, range }, payload) => {
         source.presence.setFilter(await readFilter(payload), kValue);
+        this.#schedule.limitRange(number, range);
         this.#schedule.reconsider(number);
         this.#backlog.restart();
         this.wake();
@@ -167,9 +159,15 @@ export class Fetcher {
     this.#isClosed = true;
     this.#ticking.cancel();
     this.#retries.cancel();
+    this.#allowance.close();
     this.#delivery.wake();
     await this.idle();
     await this.#options.partials.closeAll();
+  }
+
+  /** Bytes that have come of contents that are not whole yet. */
+  get partlyHere(): number {
+    return this.#schedule.done;
   }
 
   get #mayRun(): boolean {
@@ -227,9 +225,9 @@ export class Fetcher {
   }
 
   #want(sha256: string, size: bigint, have: readonly Interval[] = []): void {
-    // Without anybody to ask, there is no use in choosing what to ask for.
-    if (this.#sources.size === 0) return;
-    const { room } = this.#options;
+    const { room, download } = this.#options;
+    // Without anybody to ask, or leave to, there is no use in choosing what to ask for.
+    if (this.#sources.size === 0 || download.isHeld) return;
     const left = size - BigInt(totalLength(have));
     // What is large takes room when it begins to come: announcing it must not take any from others.
     const isRoom = size <= SMALL_CONTENT ? room.begin(sha256, left) : room.fits(sha256, left);

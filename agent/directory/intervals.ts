@@ -31,6 +31,18 @@ export function without(size: number, have: readonly Interval[]): Interval[] {
   return result;
 }
 
+/** The intervals without the bytes from `start` up to `end`; undefined unless all of these are among them. */
+export function cutOut(intervals: readonly Interval[], start: number, end: number): Interval[] | undefined {
+  const at = intervals.findIndex((one) => one.start <= start && end <= one.end);
+  const whole = intervals[at];
+  if (whole === undefined) return undefined;
+  const left = [
+    { start: whole.start, end: start },
+    { start: end, end: whole.end },
+  ];
+  return intervals.toSpliced(at, 1, ...left.filter((part) => part.start < part.end));
+}
+
 /** Removes up to `length` bytes from the front of a list that is not empty, and returns them. */
 export function takeFirst(intervals: Interval[], length: number): Interval | undefined {
   const first = intervals.shift();

@@ -63,7 +63,11 @@ export const getPresence = message('directory.get_presence', {});
  */
 export const bloomFilter = message(
   'directory.bloom_filter',
-  { kValue: field('k_value', integer({ min: 1, max: 8 })) },
+  {
+    kValue: field('k_value', integer({ min: 1, max: 8 })),
+    /** Ours: who sends it gives contents slowly, and wants to be asked for at most so many bytes at a time. */
+    range: optionalField('.io.skylark.range', integer({ min: 1, max: 2_147_483_647 })),
+  },
   { payloadLimit: BigInt(MAX_FILTER) },
 );
 

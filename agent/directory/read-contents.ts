@@ -18,7 +18,7 @@ import {
 import type { Archive, ArchivedFile } from './archive.ts';
 import { judge, unreadable } from './archive-history.ts';
 import type { ContentCache } from './cache.ts';
-import type { Collector, Demand } from './demand.ts';
+import type { Collected, Collector, Demand } from './demand.ts';
 import type { DiskRoom } from './disk-room.ts';
 import type { FileEntry } from './entry.ts';
 import type { Hashing } from './hashing.ts';
@@ -41,8 +41,8 @@ export interface Contents {
 
 export interface Asking {
   readonly signal: AbortSignal;
-  /** Told of bytes that come from a member. */
-  readonly heard?: (bytes: number) => void;
+  /** Told of bytes that come from a member, and of how many there are. */
+  readonly heard?: (bytes: number, size: bigint) => void;
 }
 
 export interface ContentReaderOptions {
@@ -80,7 +80,7 @@ export class ContentReader {
   /**
    * The current version of the file at a path of the share.
    * @throws SkylarkError (user) `file.unknown`, `file.is_folder`; (environment, exit code 75) `contents.nowhere`,
-   *   `file.changed`; `files.*`; the signal's reason.
+   *   `contents.held`, `file.changed`; `files.*`; the signal's reason.
    */
   open(path: string, asking: Asking): Promise<Contents> {
     return this.#open(path, asking, ATTEMPTS);
@@ -131,13 +131,13 @@ export class ContentReader {
 
   /**
    * Fetches contents from the members that are connected into a temporary file, which is the caller's then.
-   * @returns undefined if nobody has them
+   * @returns why they did not come
    * @throws SkylarkError (environment) `files.*`; the signal's reason.
    */
   async fetch(
     { sha256, size }: { readonly sha256: string; readonly size: bigint },
     { signal, heard }: Asking,
-  ): Promise<{ readonly temporary: Temporary } | 'nobody' | 'absent'> {
+  ): Promise<{ readonly temporary: Temporary } | Exclude<Collected, 'collected'>> {
     const { root, hashing, demand, room } = this.#options;
     const label = `demand-${toHex(randomBytes(8))}`;
     const temporary = await root.openTemporary(label, {});
@@ -147,7 +147,7 @@ export class ContentReader {
       write: (bytes, position) => temporary.write(bytes, position),
       verify: async () =>
         (await hashTemporary(root, hashing, label, size, this.hashSignal(size, signal))) === sha256,
-      ...(heard === undefined ? {} : { heard }),
+      ...(heard === undefined ? {} : { heard: (bytes: number) => heard(bytes, size) }),
     };
     try {
       const either = AbortSignal.any([signal, this.#options.signal]);
@@ -211,10 +211,17 @@ export class ContentReader {
   }
 
   async #fetched(path: string, entry: FileEntry, asking: Asking, attempts: number): Promise<Contents> {
-    const { root, cache } = this.#options;
+    const { root, cache, demand } = this.#options;
     const fetched = await this.fetch(entry, asking);
     if (fetched === 'absent' && attempts > 1 && (await this.#hasChanged(path, entry, asking.signal)))
       return this.#open(path, asking, attempts - 1);
+    if (fetched === 'held') {
+      const why = demand.holdReason ?? 'contents had to wait';
+      throw environmentError('contents.held', `${printable(path, 500)} is not here, and ${why}`, {
+        remedy: "'skylark status' says what can be done",
+        exitCode: EXIT.tryAgain,
+      });
+    }
     if (typeof fetched === 'string') {
       const who = fetched === 'nobody' ? 'no member is connected' : 'no member that is connected has it';
       throw environmentError('contents.nowhere', `${printable(path, 500)} is not here, and ${who}`, {

@@ -36,6 +36,8 @@ export interface Outstanding<Want> {
 /** What a request costs besides its bytes. */
 const OVERHEAD = 512;
 const BLOCK = 65_536;
+/** Whatever it says itself. */
+const LEAST_RANGE = 16_384;
 
 export class Source<Want> {
   readonly id: SourceId;
@@ -47,6 +49,8 @@ export class Source<Want> {
   #shrunkAt: number;
   /** Small contents asked for since the last larger one. */
   smallRun = 0;
+  /** Bytes that it wants to be asked for at a time, at most. */
+  mostRange: number | undefined;
   /** The state of the schedule in which there was nothing to ask of it. */
   dryAt = -1;
 
@@ -66,9 +70,20 @@ export class Source<Want> {
     return this.#outstanding.size < this.#limits.requests && this.#load < this.#trusted;
   }
 
-  /** Bytes to ask at a time: a quarter of what it is trusted with, so that several requests are under way. */
-  get rangeLength(): number {
-    return Math.min(MAX_RANGE, Math.max(BLOCK, Math.floor(this.#trusted / 4 / BLOCK) * BLOCK));
+  /** Bytes that were asked for and have not come. */
+  get load(): number {
+    return this.#load;
+  }
+
+  /**
+   * Bytes to ask at a time: a quarter of what it is trusted with, so that several requests are under way. Small contents
+   * come in one go in any case.
+   * @param size of the contents
+   * @param most as we want it ourselves
+   */
+  rangeLength(size: number, most: number): number {
+    const trusted = Math.min(MAX_RANGE, Math.max(BLOCK, Math.floor(this.#trusted / 4 / BLOCK) * BLOCK));
+    return size <= BLOCK ? BLOCK : Math.max(LEAST_RANGE, Math.min(trusted, most, this.mostRange ?? trusted));
   }
 
   get requests(): Iterable<Outstanding<Want>> {

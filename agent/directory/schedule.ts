@@ -3,9 +3,18 @@
  * are cut into ranges and spread over all peers that may have them.
  */
 
-import { type Interval, merged, takeFirst, totalLength, without } from './intervals.ts';
+import { type Interval, merged, takeFirst } from './intervals.ts';
 import type { Likelihood } from './presence.ts';
-import { type Outstanding, Source, type SourceId, type SourceLimits } from './schedule-source.ts';
+import {
+  EVERYTHING_ALLOWED,
+  SCHEDULE_LIMITS,
+  type ScheduleAllowance,
+  type ScheduleLimits,
+} from './schedule-limits.ts';
+import { type Outstanding, Source, type SourceId } from './schedule-source.ts';
+import { EARLIER, takeUp, type Want, type Wanted, wantOf } from './schedule-want.ts';
+
+export { SCHEDULE_LIMITS };
 
 export interface Request {
   readonly source: SourceId;
@@ -15,61 +24,17 @@ export interface Request {
   readonly length: number;
 }
 
-export interface Wanted {
-  readonly sha256: string;
-  /** Bytes, at least 1. */
-  readonly size: number;
-  /** What is here already from an earlier, interrupted transfer. */
-  readonly have?: readonly Interval[];
-}
-
 /** What an answer is to us. `late`: it was asked for, but is of no use any more; `unasked`: it never was. */
 export type Reception = 'useful' | 'late' | 'unasked';
-
-export interface ScheduleLimits extends SourceLimits {
-  /** Contents known at a time; the caller keeps the rest. */
-  readonly contents: number;
-  /** A request older than this is also given to an idle source, milliseconds. */
-  readonly secondOpinion: number;
-}
-
-export const SCHEDULE_LIMITS: ScheduleLimits = {
-  contents: 1_024,
-  requests: 256,
-  firstBytes: 2_097_152,
-  leastBytes: 131_072,
-  mostBytes: 16_777_216,
-  patience: 2_000,
-  secondOpinion: 5_000,
-  stalled: 30_000,
-};
 
 /** Contents up to this size are not held up by larger ones. */
 const SMALL = 1_048_576;
 /** So many small contents may pass while larger ones wait. */
 const SMALL_RUN = 64;
-/** Stands among a content's contributors for what an earlier process had received. */
-const EARLIER: SourceId = -1;
-
-interface Want {
-  readonly sha256: string;
-  readonly size: number;
-  /** Neither here nor asked for. */
-  missing: Interval[];
-  /** Bytes here. */
-  done: number;
-  /** The ranges under way, by their offset, each with the requests for it. */
-  readonly underWay: Map<number, Set<Outstanding<Want>>>;
-  readonly contributors: Set<SourceId>;
-  readonly likelihoods: Map<SourceId, Likelihood>;
-  /** After a wrong hash: one source alone delivers everything, to know whom to blame. */
-  single: boolean;
-  only: SourceId | undefined;
-}
-
 export class Schedule {
   readonly #limits: ScheduleLimits;
   readonly #likelihood: (source: SourceId, sha256: string) => Likelihood;
+  readonly #allowance: ScheduleAllowance;
   readonly #sources = new Map<SourceId, Source<Want>>();
   readonly #wants = new Map<string, Want>();
   /** Those with missing ranges, in the order in which they came. */
@@ -83,8 +48,10 @@ export class Schedule {
   constructor(
     likelihood: (source: SourceId, sha256: string) => Likelihood,
     limits: ScheduleLimits = SCHEDULE_LIMITS,
+    allowance: ScheduleAllowance = EVERYTHING_ALLOWED,
   ) {
     this.#likelihood = likelihood;
+    this.#allowance = allowance;
     this.#limits = limits;
   }
 
@@ -95,6 +62,20 @@ export class Schedule {
 
   has(sha256: string): boolean {
     return this.#wants.has(sha256);
+  }
+
+  /** Bytes that were asked for and have not come. */
+  get underWay(): number {
+    let sum = 0;
+    for (const { load } of this.#sources.values()) sum += load;
+    return sum;
+  }
+
+  /** Bytes that are here, of all contents that are not whole. */
+  get done(): number {
+    let sum = 0;
+    for (const { done } of this.#wants.values()) sum += done;
+    return sum;
   }
 
   /** Bytes of a content that are here. */
@@ -112,6 +93,12 @@ export class Schedule {
     this.#state += 1;
   }
 
+  /** It gives at most so many bytes in one answer from now on, by its own word; undefined: as many as are asked for. */
+  limitRange(id: SourceId, bytes: number | undefined): void {
+    const source = this.#sources.get(id);
+    if (source !== undefined) source.mostRange = bytes;
+  }
+
   /** It is gone: what was asked of it is asked of others. */
   removeSource(id: SourceId): void {
     const source = this.#sources.get(id);
@@ -122,21 +109,10 @@ export class Schedule {
     this.#state += 1;
   }
 
-  want({ sha256, size, have = [] }: Wanted): void {
-    if (this.#wants.has(sha256)) return;
-    const missing = without(size, have);
-    const want: Want = {
-      sha256,
-      size,
-      missing,
-      done: size - totalLength(missing),
-      underWay: new Map(),
-      contributors: new Set(have.length > 0 ? [EARLIER] : []),
-      likelihoods: new Map(),
-      single: false,
-      only: undefined,
-    };
-    this.#wants.set(sha256, want);
+  want(wanted: Wanted): void {
+    if (this.#wants.has(wanted.sha256)) return;
+    const want = wantOf(wanted);
+    this.#wants.set(want.sha256, want);
     this.#open(want);
   }
 
@@ -183,7 +159,9 @@ export class Schedule {
     if (request === undefined) return 'unasked';
     request.source.heard(now);
     request.receiving = true;
+    if (request.want === undefined) takeUp(this.#wants.get(sha256), request);
     if (request.want === undefined) return 'late';
+    if (request.want.missing.length === 0) this.#close(request.want);
     request.want.contributors.add(id);
     return 'useful';
   }
@@ -262,9 +240,9 @@ export class Schedule {
 
   #fill(source: Source<Want>, now: number, requests: Request[]): void {
     if (source.dryAt === this.#state || source.isStalled(now)) return;
-    while (source.hasRoom) {
+    while (source.hasRoom && this.#allowance.mayAsk()) {
       const want = this.#choose(source);
-      const range = want && takeFirst(want.missing, source.rangeLength);
+      const range = want && takeFirst(want.missing, this.#rangeLength(source, want));
       if (want === undefined || range === undefined) {
         source.dryAt = this.#state;
         return;
@@ -292,7 +270,7 @@ export class Schedule {
       // An abandoned request for the same range may still be answered: asking twice would confuse the answers.
       const next = want.missing[0];
       if (next === undefined) continue;
-      const length = Math.min(next.end - next.start, source.rangeLength);
+      const length = Math.min(next.end - next.start, this.#rangeLength(source, want));
       if (source.find(want.sha256, next.start, length) !== undefined) continue;
       const likelihood = this.#likelihoodOf(want, source.id);
       if (likelihood === 'ask') return want;
@@ -311,11 +289,15 @@ export class Schedule {
         const [first, second] = asked;
         if (first === undefined || second !== undefined || first.source === source || first.receiving)
           continue;
-        if (now - first.askedAt < this.#limits.secondOpinion) continue;
+        if (now - first.askedAt < this.#limits.secondOpinion || !this.#allowance.mayAsk()) continue;
         requests.push(this.#ask(source, want, offset, first.length, now));
         if (!source.hasRoom) return;
       }
     }
+  }
+
+  #rangeLength(source: Source<Want>, want: Want): number {
+    return source.rangeLength(want.size, this.#allowance.piece);
   }
 
   #ask(source: Source<Want>, want: Want, offset: number, length: number, now: number): Request {

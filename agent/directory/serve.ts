@@ -9,6 +9,7 @@ import type { Logger } from '../base/log.ts';
 import { type KnownFile, type OpenFile, type ShareRoot, sameFacts } from '../platform/files.ts';
 import { encode, type MessageOf } from '../wire/message.ts';
 import type { OutgoingMessage } from '../wire/message-stream.ts';
+import type { Outflow, Passage } from './manners/flow.ts';
 import * as messages from './messages.ts';
 
 /** A file that holds certain contents, as far as we know. */
@@ -38,6 +39,8 @@ export interface ServerOptions {
   readonly log: Logger;
   /** Told of bytes on their way out. */
   readonly sent?: (bytes: number) => void;
+  /** How much may be sent, and when. */
+  readonly upload: Outflow;
 }
 
 interface Asked {
@@ -53,6 +56,9 @@ const SMALL = 65_536;
 const SMALL_AT_ONCE = 8;
 /** Two, so that the next file is opened while one is on its way. */
 const LARGE_AT_ONCE = 2;
+
+/** Bytes of an answer that are not held back any more once it has begun. */
+const MOST_AT_ONCE = BigInt(messages.MAX_RANGE);
 
 /** What of a file is to be sent. */
 interface Extent {
@@ -80,6 +86,7 @@ export class ContentServer {
   /** Chunks to read into, while large answers are given. */
   #spare: Uint8Array[] = [];
   #roomWaiters: (() => void)[] = [];
+  readonly #controller = new AbortController();
   #closed = false;
 
   constructor(options: ServerOptions) {
@@ -99,6 +106,7 @@ export class ContentServer {
   /** Requests that were not answered are forgotten. */
   close(): void {
     this.#closed = true;
+    this.#controller.abort();
     this.#small.waiting.clear();
     this.#large.waiting.clear();
     this.#spare = [];
@@ -122,12 +130,17 @@ export class ContentServer {
 
   /** Never rejects: when sending fails, the session ends by itself, and us with it. */
   async #answer(asked: Asked): Promise<void> {
+    let passage: Passage | undefined;
     try {
-      if (isSmall(asked) && (await this.#deliverSmall(asked))) return;
+      // Before anything is opened or read: it may have to wait for long.
+      passage = await this.#options.upload.enter(lengthOf(asked), this.#controller.signal);
+      // It is told by our filter that all contents wait; this is for what was asked before.
+      if (passage === undefined) return await this.#send({ json: notPresent(asked) });
+      if (isSmall(asked) && (await this.#deliverSmall(asked, passage))) return;
       const opened = await this.#open(asked.sha256);
       if (opened === undefined) return await this.#send({ json: notPresent(asked) });
       try {
-        await this.#deliver(asked, opened.file, opened.held);
+        await this.#deliver(asked, opened.file, opened.held, passage);
       } finally {
         await opened.file.close();
       }
@@ -137,16 +150,19 @@ export class ContentServer {
         sha256: asked.sha256,
         reason: thrown instanceof Error ? thrown : String(thrown),
       });
+    } finally {
+      passage?.end();
     }
   }
 
   /** The whole of a small file at once; false if that is not what was asked for, or anything is unusual about it. */
-  async #deliverSmall(asked: Asked): Promise<boolean> {
+  async #deliverSmall(asked: Asked, passage: Passage): Promise<boolean> {
     const { sha256, range } = asked;
     for (const held of this.#options.holdings.find(sha256)) {
       if (range?.[0] !== 0n || range[1] !== held.known.size) return false;
       const file = await this.#options.root.readSmall(held.localPath, SMALL).catch(() => undefined);
       if (file === undefined || !sameFacts(file.facts, held.known)) return false;
+      if (!(await passage.pass(file.bytes.length))) return false;
       this.#options.sent?.(file.bytes.length);
       await this.#send({ json: encode(messages.data, { sha256, range }), payload: once(file.bytes) });
       return true;
@@ -181,7 +197,7 @@ export class ContentServer {
     return undefined;
   }
 
-  async #deliver(asked: Asked, file: OpenFile, held: HeldContent): Promise<void> {
+  async #deliver(asked: Asked, file: OpenFile, held: HeldContent, passage: Passage): Promise<void> {
     const { size } = held.known;
     const [start, length] = asked.range ?? [0n, size];
     if (start > size || length > size - start)
@@ -200,11 +216,16 @@ export class ContentServer {
     // From here on the head of the answer is out, and only an early end can tell that something changed.
     if (!this.#isUnchanged(extent)) return this.#send({ json: notPresent(asked) });
     const json = encode(messages.data, { sha256: asked.sha256, range: [start, length] });
-    await this.#send({ json, payload: this.#stream(extent, start, head) });
+    await this.#send({ json, payload: this.#stream(extent, start, head, passage) });
   }
 
-  /** The answer's payload, read one chunk ahead. Ends early if the file is changed meanwhile. */
-  async *#stream(extent: Extent, start: bigint, head: Chunk): AsyncGenerator<Uint8Array, void, void> {
+  /** The answer's payload, read one chunk ahead. Ends early if the file is changed meanwhile, or contents are held. */
+  async *#stream(
+    extent: Extent,
+    start: bigint,
+    head: Chunk,
+    passage: Passage,
+  ): AsyncGenerator<Uint8Array, void, void> {
     let position = start;
     let chunk: Chunk | undefined = head;
     let next: Promise<Chunk | undefined> | undefined;
@@ -212,6 +233,8 @@ export class ContentServer {
       while (chunk !== undefined && chunk.filled > 0) {
         position += BigInt(chunk.filled);
         next = position < extent.end ? this.#read(extent, position).catch(() => undefined) : undefined;
+        // Of what was asked for in one piece that is too long, the rest waits here, and with it all that comes after it.
+        if (!(await passage.pass(chunk.filled))) return;
         this.#options.sent?.(chunk.filled);
         yield chunk.buffer.subarray(0, chunk.filled);
         if (chunk.buffer.length === CHUNK) this.#spare.push(chunk.buffer);
@@ -227,7 +250,8 @@ export class ContentServer {
 
   async #read({ file, end }: Extent, position: bigint): Promise<Chunk> {
     const left = end - position;
-    const length = left < BigInt(CHUNK) ? Number(left) : CHUNK;
+    const most = Math.min(CHUNK, this.#options.upload.piece);
+    const length = left < BigInt(most) ? Number(left) : most;
     const buffer = length < CHUNK ? new Uint8Array(length) : (this.#spare.pop() ?? new Uint8Array(CHUNK));
     return { buffer, filled: await file.read(buffer, position) };
   }
@@ -249,6 +273,11 @@ export class ContentServer {
 
 function isSmall({ range }: Asked): boolean {
   return range !== undefined && range[1] <= BigInt(SMALL);
+}
+
+/** Bytes that are let pass together. */
+function lengthOf({ range }: Asked): number {
+  return range === undefined ? 0 : Number(range[1] < MOST_AT_ONCE ? range[1] : MOST_AT_ONCE);
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {

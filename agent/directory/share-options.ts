@@ -9,6 +9,7 @@ import type { Sqlite } from '../platform/sqlite.ts';
 import type { ArchiveLimits } from './archive.ts';
 import type { DebounceTimes } from './debounce.ts';
 import type { Hashing } from './hashing.ts';
+import type { Flows } from './manners/flow.ts';
 import type { SelectionRules } from './selection.ts';
 
 export interface ShareOptions {
@@ -32,6 +33,8 @@ export interface ShareOptions {
   readonly reserve?: bigint | undefined;
   /** Bytes of contents that were asked for and that the folder does not show. Default: 256 MiB. */
   readonly cache?: bigint | undefined;
+  /** What holds for contents over all shares. Default: they pass as they come. */
+  readonly flows?: Flows | undefined;
   /** Milliseconds after which a conflict copy whose contents nobody has no longer counts as pending. Default: a minute. */
   readonly missingAfter?: number;
   readonly debounce?: DebounceTimes;

@@ -16,6 +16,7 @@ import { conflictSource, type Follower, follow } from './follow.ts';
 import type { Hashing } from './hashing.ts';
 import { ShareHoldings } from './holdings.ts';
 import { type LocalIndex, openLocalIndex } from './local-index.ts';
+import { type Flows, freeFlows } from './manners/flow.ts';
 import { Obstructions } from './obstructions.ts';
 import { OwnChanges } from './own-changes.ts';
 import { Partials } from './partials.ts';
@@ -29,6 +30,7 @@ import { RefusalStore } from './refusals.ts';
 import { Selecting } from './selecting.ts';
 import { Selection } from './selection.ts';
 import { LocalContents } from './supply.ts';
+import { TimeLeft } from './time-left.ts';
 import { Troubles } from './troubles.ts';
 
 export interface ShareParts {
@@ -53,6 +55,8 @@ export interface ShareParts {
   readonly count: PendingCount;
   readonly cache: ContentCache;
   readonly start: FolderStart;
+  readonly flows: Flows;
+  readonly timeLeft: TimeLeft;
 }
 
 export interface SharePartsOptions {
@@ -71,6 +75,8 @@ export interface SharePartsOptions {
   readonly cache?: bigint | undefined;
   /** See `Absences`. */
   readonly missingAfter?: number | undefined;
+  /** Of all shares together. Default: contents pass as they come. */
+  readonly flows?: Flows | undefined;
   /** Of the detector. */
   readonly hold: (paths: readonly string[]) => () => void;
   readonly nudge: (path: string) => void;
@@ -126,12 +132,22 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     isElsewhere: (sha256) => pending.isKnown(sha256) && !pending.isWanted(sha256),
     onKept: options.announce,
   });
+  const flows = options.flows ?? freeFlows(clock);
+  const { download } = flows;
+  const timeLeft = new TimeLeft(clock);
+  const received = (bytes: number) => {
+    options.received(bytes);
+    download.passed(bytes);
+    timeLeft.came(bytes);
+  };
   const local = new LocalContents({
     ...{ root, index, archive, cache, hashing, log, signal, room },
     isWithMember: (file, sha256) => isWithMember(file, sha256, custody.demand, signal),
   });
   const custody = new Custody({
     ...options,
+    received,
+    download,
     index,
     selection,
     pending,
@@ -209,7 +225,6 @@ export function makeParts(options: SharePartsOptions): ShareParts {
       selecting.check();
     },
   };
-  const { received } = options;
   const reconciler = new Reconciler(running);
   const fetcher = new Fetcher({
     ...running,
@@ -222,6 +237,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     hashing,
     signal,
     received,
+    download,
   });
   const follower = follow({
     changes: database,
@@ -293,5 +309,7 @@ export function makeParts(options: SharePartsOptions): ShareParts {
     selecting,
     count,
     cache,
+    flows,
+    timeLeft,
   };
 }

@@ -11,6 +11,8 @@ export interface ShareStatus {
   /** Files that the folder does not show as their records say, and the bytes of contents to come. */
   readonly pendingFiles: number;
   readonly pendingBytes: bigint;
+  /** About how many seconds these will take; undefined if that can't be told. */
+  readonly secondsLeft: number | undefined;
   /** Files that are known and not kept here, or not in their newest version, and their bytes. */
   readonly unwantedFiles: number;
   readonly unwantedBytes: bigint;
@@ -41,7 +43,7 @@ export interface ShareState
 }
 
 export function shareStatus(
-  { index, count, archive, ownChanges, cache }: ShareParts,
+  { index, count, archive, ownChanges, cache, fetcher, flows, timeLeft }: ShareParts,
   { progress, isReady, ...state }: ShareState,
 ): ShareStatus {
   const { files, bytes } = index.totals();
@@ -53,6 +55,10 @@ export function shareStatus(
     files,
     bytes,
     ...count.told,
+    secondsLeft:
+      state.isPaused || flows.download.isHeld
+        ? undefined
+        : timeLeft.of(pending.bytes - BigInt(fetcher.partlyHere)),
     isSynced: progress !== undefined && isReady && !isStopped && toDo === 0,
     isScanning: progress?.isScanning ?? false,
     archivedBytes: archive.bytes,

@@ -243,6 +243,7 @@ export class Share {
       holdings: this.#parts.holdings,
       held: () => this.#parts.holdings.filter(),
       sent: (bytes) => this.#sent.add(bytes),
+      upload: this.#parts.flows.upload,
       onDetach: () => this.#peers.delete(peer),
     });
     this.#peers.add(peer);

@@ -113,6 +113,8 @@ export function sampleAgent(): SampleAgent {
         attempts: [],
         bridge: [],
         backup: null,
+        holds: [],
+        month: { up: 0, down: 0 },
         problems: [],
       };
     },

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { it } from 'node:test';
 import { silentLogger } from '../../agent/base/log.ts';
 import { type Collector, Demand, type DemandSession } from '../../agent/directory/demand.ts';
+import { Inflow } from '../../agent/directory/manners/flow.ts';
 import * as messages from '../../agent/directory/messages.ts';
 import { decode } from '../../agent/wire/message.ts';
 import type { OutgoingMessage, Payload } from '../../agent/wire/message-stream.ts';
@@ -47,7 +48,7 @@ type Range = readonly [bigint, bigint];
 type Behaviour = (session: DemandSession, range: Range) => void;
 
 /** A member of the club that answers as it likes. */
-function member(demand: Demand, behave: Behaviour) {
+function member(demand: Demand, behave: Behaviour, soon: (go: () => void) => unknown = setImmediate) {
   const asked: Range[] = [];
   const session: DemandSession = demand.attach({
     id: 'ab',
@@ -57,7 +58,7 @@ function member(demand: Demand, behave: Behaviour) {
       const { range } = decode(messages.get, { type: messages.get.type, json: message.json });
       assert.ok(range !== undefined);
       asked.push(range);
-      setImmediate(() => behave(session, range));
+      soon(() => behave(session, range));
     },
   });
   return { session, asked };
@@ -184,4 +185,75 @@ it('ends when it is given up', async () => {
   const collecting = demand.collect(collector(), left.signal);
   left.abort(new Error('enough'));
   await assert.rejects(collecting, /enough/);
+});
+
+it('keeps to a limit, in pieces, and blames no peer for the wait', async () => {
+  const clock = virtualClock();
+  const download = new Inflow(clock);
+  download.regulate(100_000, undefined);
+  const demand = new Demand(clock, (bytes) => download.passed(bytes), download);
+  const { asked } = member(demand, give, (go) => clock.after(5, go));
+  const into = collector();
+  assert.equal(await clock.run(demand.collect(into, never)), 'collected');
+  const ms = clock.monotonic();
+  assert.ok(Math.abs(ms - 35_000) < 1_750, `3.5 MB at 100 kB/s in ${ms} ms`);
+  assert.ok(asked.every(([, length]) => length <= 16_384n));
+});
+
+it('asks a peer for no more at a time than it wants to give', async () => {
+  const { demand } = demandWith();
+  const { session, asked } = member(demand, give);
+  session.limitRange(100_000);
+  assert.equal(await demand.collect(collector(), never), 'collected');
+  assert.ok(asked.every(([, length]) => length <= 100_000n) && asked.length === 35);
+  session.limitRange(1);
+  assert.equal(await demand.collect(collector(), never), 'collected');
+  assert.equal(asked.at(-2)?.[1], 16_384n);
+  asked.length = 0;
+  session.limitRange(undefined);
+  assert.equal(await demand.collect(collector(), never), 'collected');
+  assert.equal(asked.length, 4);
+});
+
+it('does not come while contents are held, and says so', async () => {
+  const clock = virtualClock();
+  const download = new Inflow(clock);
+  download.regulate(undefined, 'contents wait: quiet hours');
+  const demand = new Demand(clock, (bytes) => download.passed(bytes), download);
+  const { asked } = member(demand, give, (go) => clock.after(5, go));
+  assert.equal(await demand.collect(collector(), never), 'held');
+  assert.equal(asked.length, 0);
+  download.regulate(100_000, undefined);
+  const collecting = demand.collect(collector(), never);
+  await clock.pass(5_000);
+  download.regulate(100_000, 'contents wait: quiet hours');
+  assert.equal(await clock.run(collecting), 'held');
+  assert.equal(demand.holdReason, 'contents wait: quiet hours');
+});
+
+it('gives up a peer that falls silent, with a limit, too', async () => {
+  const clock = virtualClock();
+  const download = new Inflow(clock);
+  download.regulate(100_000, undefined);
+  const demand = new Demand(clock, (bytes) => download.passed(bytes), download);
+  let left = 3;
+  const sometimes: Behaviour = (session, range) => {
+    if (left-- > 0) give(session, range);
+  };
+  member(demand, sometimes, (go) => clock.after(5, go));
+  assert.equal(await clock.run(demand.collect(collector(), never)), 'absent');
+  assert.ok(clock.monotonic() < 25_000);
+});
+
+it('stops waiting for its turn when nobody wants it any more', async () => {
+  const clock = virtualClock();
+  const download = new Inflow(clock);
+  download.regulate(10_000, undefined);
+  const demand = new Demand(clock, (bytes) => download.passed(bytes), download);
+  member(demand, give, (go) => clock.after(5, go));
+  const asking = new AbortController();
+  const collecting = demand.collect(collector(), asking.signal);
+  await clock.pass(3_000);
+  asking.abort(new Error('left'));
+  await assert.rejects(collecting, /left/);
 });

@@ -402,3 +402,83 @@ function simulate(peers: readonly Peer[], sizes: readonly number[]): void {
   }
   for (const id of blamed) assert.equal(peers[id]?.behaviour, 'liar');
 }
+
+describe('limits of what is asked', () => {
+  it('asks only while it may, and for pieces of the length that it may', () => {
+    let left = 3;
+    const allowance = { mayAsk: () => left-- > 0, piece: 32_768 };
+    const schedule = new Schedule(always('ask'), SCHEDULE_LIMITS, allowance);
+    schedule.addSource(1, 0);
+    schedule.want({ sha256: B, size: 60_000 });
+    schedule.want({ sha256: A, size: MIB });
+    const lengths = schedule.next(0).map(({ length }) => length);
+    assert.deepEqual(lengths, [60_000, 32_768, 32_768], 'small contents come whole');
+    assert.ok(schedule.underWay >= 125_536);
+    assert.deepEqual(schedule.next(0), []);
+    left = 1;
+    assert.equal(schedule.next(0).length, 1, 'nothing was forgotten meanwhile');
+  });
+
+  it('heeds what a peer wants to be asked for at a time, within reason', () => {
+    const schedule = new Schedule(always('ask'));
+    schedule.addSource(1, 0);
+    for (const [said, length] of [
+      [32_768, 32_768],
+      [1, 16_384],
+      [1_000_000_000, 524_288],
+      [undefined, 524_288],
+    ] as const) {
+      schedule.limitRange(1, said);
+      schedule.want({ sha256: A, size: 8 * MIB });
+      assert.equal(schedule.next(0)[0]?.length, length);
+      schedule.removeSource(1);
+      schedule.addSource(1, 0);
+    }
+  });
+
+  it('gives no second opinion that it may not ask for', () => {
+    let isAllowed = true;
+    const schedule = new Schedule(always('ask'), SCHEDULE_LIMITS, {
+      mayAsk: () => isAllowed,
+      piece: Number.POSITIVE_INFINITY,
+    });
+    schedule.addSource(1, 0);
+    schedule.want({ sha256: A, size: 400_000 });
+    assert.equal(schedule.next(0).length, 1);
+    schedule.addSource(2, 0);
+    isAllowed = false;
+    assert.deepEqual(schedule.tick(SCHEDULE_LIMITS.secondOpinion).requests, []);
+    isAllowed = true;
+    assert.equal(schedule.tick(SCHEDULE_LIMITS.secondOpinion).requests.length, 1);
+  });
+});
+
+describe('a peer that is slower than anybody waits', () => {
+  const silent = SCHEDULE_LIMITS.stalled + 1;
+
+  it('is of use when it answers at last, unless another was asked meanwhile', () => {
+    const schedule = new Schedule(always('ask'));
+    schedule.addSource(1, 0);
+    schedule.want({ sha256: A, size: 400_000 });
+    const [first] = schedule.next(0);
+    assert.ok(first);
+    schedule.tick(silent);
+    assert.deepEqual(schedule.next(silent), [], 'it is not asked again');
+    assert.equal(schedule.begin(1, A, first.offset, first.length, silent), 'useful');
+    schedule.addSource(2, silent);
+    assert.deepEqual(schedule.next(silent), [], 'it is on its way');
+    assert.equal(schedule.delivered(1, A, first.offset, first.length, silent), 'complete');
+  });
+
+  it('is late when another was asked', () => {
+    const schedule = new Schedule(always('ask'));
+    schedule.addSource(1, 0);
+    schedule.want({ sha256: A, size: 400_000 });
+    const [first] = schedule.next(0);
+    assert.ok(first);
+    schedule.tick(silent);
+    schedule.addSource(2, silent);
+    assert.equal(schedule.next(silent)[0]?.source, 2);
+    assert.equal(schedule.begin(1, A, first.offset, first.length, silent), 'late');
+  });
+});

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { concatBytes } from '../../agent/base/bytes.ts';
+import { systemClock } from '../../agent/base/clock.ts';
 import { environmentError } from '../../agent/base/errors.ts';
 import type { JsonObject } from '../../agent/base/json.ts';
 import { silentLogger } from '../../agent/base/log.ts';
+import { Outflow } from '../../agent/directory/manners/flow.ts';
 import { ContentServer, type HeldContent } from '../../agent/directory/serve.ts';
 import { type OpenFile, openShareRoot, type ShareRoot } from '../../agent/platform/files.ts';
 import type { OutgoingMessage } from '../../agent/wire/message-stream.ts';
@@ -26,6 +28,7 @@ describe('serving contents', () => {
   let changed: string[];
   let answers: Answer[];
   let answered: () => void;
+  let upload: Outflow;
   /** Lets the test hold up the outgoing line. */
   let gate: Promise<void>;
 
@@ -40,6 +43,7 @@ describe('serving contents', () => {
   beforeEach(() => {
     held = new Map();
     changed = [];
+    upload = new Outflow(systemClock);
     answers = [];
     answered = () => {};
     gate = Promise.resolve();
@@ -66,7 +70,7 @@ describe('serving contents', () => {
       findSpare: () => Promise.resolve(undefined),
       changed: ({ path }: HeldContent) => void changed.push(path),
     };
-    return new ContentServer({ send, root: files, holdings, log: silentLogger });
+    return new ContentServer({ send, root: files, holdings, log: silentLogger, upload });
   }
 
   async function until(count: number): Promise<void> {

@@ -28,6 +28,7 @@ export interface StatusDocument {
     readonly mode: string;
     readonly files: number;
     readonly pending_files: number;
+    readonly eta_s: number | null;
     readonly synced: boolean;
     readonly beside_files: number;
     readonly unwanted_files: number;
@@ -40,6 +41,8 @@ export interface StatusDocument {
     readonly put_right_files: number;
   }[];
   readonly peers: readonly { readonly id: string; readonly connected: boolean; readonly name: string }[];
+  readonly holds: readonly { readonly code: string; readonly upload: boolean; readonly download: boolean }[];
+  readonly month: { readonly up: number; readonly down: number };
   readonly problems: readonly { readonly code: string }[];
 }
 
@@ -104,6 +107,8 @@ export class TestAgent {
       name: this.name,
       ...(this.#options.namespace === undefined ? { listen: '127.0.0.1:0', 'discovery.lan': 'false' } : {}),
       'log.format': 'json',
+      // Beside everything else that a test machine does, it would hardly get its turn.
+      'manners.priority': 'normal',
       ...this.#options.settings,
     };
     const set = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
