@@ -45,9 +45,19 @@ export interface ReplicationPeer {
   readonly isCaughtUp: boolean;
 }
 
+/** How far the records of one session have come. */
+export interface Flow {
+  /** Everything that we have was handed to the connection. */
+  readonly hasSentAll: boolean;
+  /** Everything that has come is stored. */
+  readonly hasStoredAll: boolean;
+}
+
 export interface Replication extends Extension {
   readonly counters: Readonly<ReplicationCounters>;
   peers(): readonly ReplicationPeer[];
+  /** Of a session that is attached. */
+  flow(session: Session): Flow | undefined;
   /** Asks a peer, or all that are connected, for everything again. */
   refresh(peer?: string): void;
   close(): void;
@@ -146,6 +156,11 @@ class OpenReplication implements Replication {
     }));
   }
 
+  flow(session: Session): Flow | undefined {
+    for (const connection of this.#connections) if (connection.session === session) return connection.flow;
+    return undefined;
+  }
+
   refresh(peer?: string): void {
     for (const connection of this.#connections) {
       if (connection.isSubscribed && (peer === undefined || connection.remote.id === peer)) {
@@ -193,6 +208,11 @@ class Connection {
 
   get isSubscribed(): boolean {
     return this.#isSubscribed;
+  }
+
+  get flow(): Flow {
+    const { isCaughtUp, hasLeftOut } = this.outflow;
+    return { hasSentAll: isCaughtUp && !hasLeftOut, hasStoredAll: this.#source.hasStoredAll };
   }
 
   async receive(message: IncomingMessage): Promise<void> {

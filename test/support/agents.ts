@@ -38,6 +38,12 @@ export interface StatusDocument {
       readonly ignore: readonly string[];
     };
     readonly put_right_files: number;
+    readonly safe_on: readonly {
+      readonly id: string;
+      readonly name: string | null;
+      readonly connected: boolean;
+      readonly since: string;
+    }[];
   }[];
   readonly peers: readonly { readonly id: string; readonly connected: boolean; readonly name: string }[];
   readonly problems: readonly { readonly code: string }[];
