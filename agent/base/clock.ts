@@ -9,6 +9,16 @@ export interface Clock {
   after(ms: number, callback: () => void): Timer;
 }
 
+/** A clock that says less was never set. Nanoseconds since 1970. */
+export const YEAR_2020 = 1_577_836_800_000_000_000n;
+
+/** A time as databases count it: up to the year 2262. A clock may stand anywhere, and what is later is that. */
+export function countable(time: bigint): bigint {
+  return time < LAST_COUNTABLE ? time : LAST_COUNTABLE;
+}
+
+const LAST_COUNTABLE = 2n ** 63n - 1n;
+
 export interface Timer {
   cancel(): void;
 }

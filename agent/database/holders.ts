@@ -1,6 +1,6 @@
 /** Which members have said that they have everything, and up to which place in the order of arrival that was. */
 
-import { MAX_U63 } from '../base/schema.ts';
+import { countable } from '../base/clock.ts';
 import type { Sqlite, SqlOutput } from '../platform/sqlite.ts';
 import { bytesOf, hexOf } from './row-codec.ts';
 import type { Level } from './since.ts';
@@ -45,9 +45,7 @@ export function openHolderStore(sqlite: Sqlite, club: number): HolderStore {
       sqlite.transaction(() => {
         clear.run(club);
         for (const { id, level, place, since } of holders) {
-          // A clock may stand anywhere up to the year 9999, and SQLite counts nanoseconds up to 2262.
-          const time = since < MAX_U63 ? since : MAX_U63;
-          add.run(club, bytesOf(id), level === 'read_write' ? 1 : 0, place, time);
+          add.run(club, bytesOf(id), level === 'read_write' ? 1 : 0, place, countable(since));
         }
       });
     },

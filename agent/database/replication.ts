@@ -4,10 +4,9 @@
  * one peer goes to all others, so members need not be connected to each other.
  */
 
-import type { Clock, Timer } from '../base/clock.ts';
+import { type Clock, countable, type Timer, YEAR_2020 } from '../base/clock.ts';
 import { asError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { MAX_U63 } from '../base/schema.ts';
 import type { AttachedExtension, Extension, Session } from '../club/session.ts';
 import type { ClubSigner } from '../club/signer.ts';
 import { decode, encode } from '../wire/message.ts';
@@ -66,8 +65,6 @@ export interface Replication extends Extension {
 const DAY_MS = 86_400_000;
 /** Between two times that we hear of changes that we never made, milliseconds. Each costs a commit, and a line in the log. */
 const HEARD_AGAIN = { first: 60_000, longest: 3_600_000 };
-/** A clock that says less was never set; one that says more than SQLite can count, wrongly. */
-const YEAR_2020 = 1_577_836_800_000_000_000n;
 
 export function openReplication(options: ReplicationOptions): Replication {
   return new OpenReplication(options);
@@ -246,7 +243,8 @@ class Connection {
     const { database, clock, refreshEvery = DAY_MS } = this.#options;
     const now = clock.now();
     const last = database.since.refreshed(this.remote);
-    const isSane = now >= YEAR_2020 && now < MAX_U63;
+    // A clock that says more than can be counted was set wrongly.
+    const isSane = now >= YEAR_2020 && now === countable(now);
     const age = last === undefined || !isSane ? 0n : now - last;
     const isDue = age >= BigInt(refreshEvery) * 1_000_000n || age < 0n;
     if (isDue) {

@@ -7,7 +7,7 @@
  */
 
 import { fromHex, toHex, utf8 } from '../base/bytes.ts';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, countable, YEAR_2020 } from '../base/clock.ts';
 import { environmentError, errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { randomBytes } from '../crypto/random.ts';
@@ -85,6 +85,8 @@ const NAME_BYTES = 200;
  */
 const TAG_BYTES = 4;
 const PRUNE_BATCH = 64;
+/** After so long the network has told a device what time it is, milliseconds. Until then nothing is too old. */
+const SETTLED_MS = 3_600_000;
 
 /** A row of the table. */
 export interface Stored extends Readonly<Record<string, SqlOutput>> {
@@ -114,6 +116,7 @@ export class Archive {
   readonly #club: string;
   readonly #root: ShareRoot;
   readonly #clock: Clock;
+  readonly #openedAt: number;
   readonly #log: Logger;
   readonly #limits: ArchiveLimits;
   readonly #room: Pick<DiskRoom, 'during'> | undefined;
@@ -127,6 +130,7 @@ export class Archive {
     this.#club = options.club;
     this.#root = options.root;
     this.#clock = options.clock;
+    this.#openedAt = options.clock.monotonic();
     this.#log = options.log;
     this.#limits = options.limits ?? ARCHIVE_LIMITS;
     this.#room = options.room;
@@ -147,7 +151,7 @@ export class Archive {
 
   /** Writes the row; to be called in the transaction that also notes the intent. The file is to follow. */
   reserve(file: ToArchive): ArchivedFile {
-    const at = this.#clock.now();
+    const at = countable(this.#clock.now());
     const tag = toHex(randomBytes(TAG_BYTES));
     const { id } = this.#sqlite
       .prepare<{ id: bigint }>(
@@ -278,15 +282,25 @@ export class Archive {
       )
       .all(this.#club)
       .map(fromStored);
+    // What was archived before something that is old is old too, whatever the clock said then.
+    const lastOld = rows.findLastIndex(({ at }) => this.#isOld(at, now));
     let bytes = this.#bytes;
     const expired: ArchivedFile[] = [];
-    for (const file of rows) {
-      // A time in the future means that the clock was set back since: then the size alone decides.
-      if (bytes <= this.#limits.bytes && now - file.at <= this.#limits.age) break;
+    for (const [i, file] of rows.entries()) {
+      if (bytes <= this.#limits.bytes && i > lastOld) break;
       expired.push(file);
       bytes -= file.size;
     }
     return expired;
+  }
+
+  /**
+   * Not by a clock that may be wrong: one that was not set yet, or wrongly; and what seems to be of the future tells that
+   * the clock was set back since. Then the size alone decides.
+   */
+  #isOld(at: bigint, now: bigint): boolean {
+    const isSettled = this.#clock.monotonic() - this.#openedAt >= SETTLED_MS;
+    return isSettled && now === countable(now) && at >= YEAR_2020 && now - at > this.#limits.age;
   }
 
   async #removeFile({ path }: ArchivedFile): Promise<void> {

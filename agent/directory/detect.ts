@@ -108,7 +108,8 @@ class FolderDetector implements Detector {
     const selection = this.#selection;
     const shared = { root, index, selection, clock, log, problems, signal, writes: this.#writes };
     this.#holds = new PathHolds((path) => this.#examination.hurry(path));
-    this.#guard = openRootGuard({ ...shared, onReturn: () => this.#onReturn() });
+    const { recovery } = options;
+    this.#guard = openRootGuard({ ...shared, recovery, onReturn: () => this.#onReturn() });
     this.#watch = openTreeWatch({
       root,
       log,

@@ -20,6 +20,8 @@ export interface DetectorOptions {
   readonly log: Logger;
   /** Ends everything, as `close` does. */
   readonly signal?: AbortSignal;
+  /** What must be finished in the right folder before anything else; until then the folder is held. */
+  readonly recovery?: { readonly isDone: boolean; run(): Promise<void> };
   /** We are joining a club with this folder: what is in it is nobody's change, until `endJoining`. */
   readonly isJoining?: boolean;
   /** Where we may not change records: the file of this row was changed (undefined: deleted), and should be put right. */

@@ -4,7 +4,7 @@
  * restart.
  */
 
-import type { Clock } from '../base/clock.ts';
+import { type Clock, countable } from '../base/clock.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 
 /** How long an error is respected, nanoseconds: six hours. */
@@ -58,7 +58,7 @@ export class RefusalStore {
     this.#count += 1;
     this.#sqlite
       .prepare('INSERT OR REPLACE INTO directory_refusal(club, sha256, peer, size, at) VALUES(?, ?, ?, ?, ?)')
-      .run(this.#club, sha256, peer, size, this.#clock.now());
+      .run(this.#club, sha256, peer, size, countable(this.#clock.now()));
   }
 
   /** Whether that peer refused it less than six hours ago. */
@@ -82,12 +82,12 @@ export class RefusalStore {
 
   /** A time in the future means that the clock was set back since: then nothing is known about how long ago it was. */
   #isRespected(at: bigint): boolean {
-    const age = this.#clock.now() - at;
+    const age = countable(this.#clock.now()) - at;
     return age >= 0n && age < RESPECTED;
   }
 
   #expire(): void {
-    const now = this.#clock.now();
+    const now = countable(this.#clock.now());
     this.#sqlite
       .prepare('DELETE FROM directory_refusal WHERE club = ? AND (at <= ? OR at > ?)')
       .run(this.#club, now - RESPECTED, now);

@@ -4,7 +4,7 @@
  */
 
 import type { Timer } from '../base/clock.ts';
-import { asError, errorCode, internalError } from '../base/errors.ts';
+import { asError, internalError } from '../base/errors.ts';
 import type { AttachedExtension, Extension, Session } from '../club/session.ts';
 import type { Holding } from '../database/in-step.ts';
 import type { FileFacts, ShareRoot } from '../platform/files.ts';
@@ -12,7 +12,6 @@ import type { ArchivedFile } from './archive.ts';
 import type { Custody } from './custody.ts';
 import { type Detector, openDetector } from './detect.ts';
 import { detectorRecords } from './detector-records.ts';
-import { recover } from './intents.ts';
 import { beginJoining, isJoining, Joining } from './joining.ts';
 import { type ListedFile, list } from './listing.ts';
 import type { IndexRow } from './local-index.ts';
@@ -22,6 +21,7 @@ import { EVERYTHING, IGNORE_FILE, type Selection, type SelectionRules } from './
 import { openRoot, type ShareOptions } from './share-options.ts';
 import { makeParts, type ShareParts } from './share-parts.ts';
 import { SharePeers } from './share-peers.ts';
+import { ShareRecovery } from './share-recovery.ts';
 import {
   type ShareEvent,
   type ShareState,
@@ -58,6 +58,7 @@ export class Share {
   readonly #root: ShareRoot;
   readonly #controller = new AbortController();
   readonly #parts: ShareParts;
+  readonly #recovery: ShareRecovery;
   readonly #peers: SharePeers;
   readonly #listeners = new Set<(event: ShareEvent) => void>();
   #detector: Detector | undefined;
@@ -92,29 +93,20 @@ export class Share {
       halt: () => this.#halt(),
       proceed: () => this.#proceed(),
     });
+    const { signal } = this.#controller;
+    this.#recovery = new ShareRecovery({ ...options, root, parts: this.#parts, signal });
     this.custody = this.#parts.custody;
     this.#parts.troubles.listen(() => this.#tellProblems());
     this.custody.damages.listen(() => this.#tellProblems());
   }
 
   async open(): Promise<void> {
-    const { sqlite, club, hashing, log, rules = EVERYTHING } = this.#options;
-    const { signal } = this.#controller;
+    const { rules = EVERYTHING } = this.#options;
     const isFirst = this.#parts.index.byPath('/') === undefined;
     // Who only sends joins with what is in the folder: that is what is to be sent.
     if (isFirst && this.#options.isJoining && rules.direction !== 'send') beginJoining(this.#parts.index);
     const isOther = await this.#parts.selecting.begin(rules);
-    try {
-      const settle = (uuid: string) => this.#parts.placer.settle(uuid);
-      const shared = { sqlite, club, hashing, log, signal, settle };
-      await recover({ ...shared, index: this.#parts.index, archive: this.#parts.archive, root: this.#root });
-      const { pending, partials, cache } = this.#parts;
-      await partials.clean((sha256) => pending.isWanted(sha256), this.#options.clock.now());
-      await cache.clean();
-    } catch (thrown) {
-      // Without the folder there is nothing to recover: it keeps until it is back.
-      if (!errorCode(thrown)?.startsWith('share.')) throw thrown;
-    }
+    await this.#recovery.begin();
     if (isOther) await this.#parts.selecting.apply();
     this.#startDetector();
     // A restart in the middle of the first listing of a folder that joins: what is in it is not yet known.
@@ -274,6 +266,7 @@ export class Share {
       log,
       signal: this.#controller.signal,
       isJoining: isJoiningNow,
+      recovery: this.#recovery,
       // Said inside a transaction: what follows needs transactions of its own.
       onDeviation: (row, now) => {
         this.#tell({ kind: 'put_right', path: row.path });
@@ -357,7 +350,7 @@ export class Share {
 
   /** The first time, everything that is in the folder must be known before anything is put into it. */
   #mayPlace(): boolean {
-    return this.#isReady && this.#detector?.isHeld === false;
+    return this.#isReady && this.#recovery.isDone && this.#detector?.isHeld === false;
   }
 
   #wake(): void {

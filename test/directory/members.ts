@@ -112,13 +112,15 @@ export class Member {
     void session.ended.then(() => this.#sessions.delete(session));
   }
 
-  async close(): Promise<void> {
+  /** @param last done to the database while nothing else is open */
+  async close(last: (member: Member) => Promise<void> = async () => {}): Promise<void> {
     for (const { session } of this.#sessions) session.close(undefined);
     await Promise.all([...this.#sessions].map(({ ended }) => ended));
     this.inStep.close();
     await this.share.close();
     this.replication.close();
     this.database.close();
+    await last(this);
     this.sqlite.close();
   }
 

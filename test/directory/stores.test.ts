@@ -22,12 +22,14 @@ let sqlite: Sqlite;
 let folder: string;
 let root: ShareRoot;
 let now: bigint;
+let ran: number;
 
 beforeEach(async () => {
   sqlite = openSqlite(':memory:');
   folder = await mkdtemp(join(tmpdir(), 'skylark-stores-'));
   root = await openShareRoot(folder);
   now = 1_790_000_000_000_000_000n;
+  ran = 0;
 });
 afterEach(async () => {
   root.close();
@@ -35,7 +37,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const clock = { ...systemClock, now: () => now };
+const clock = { ...systemClock, now: () => now, monotonic: () => ran };
 
 describe('pending records', () => {
   const uuid = (n: number) => n.toString(16).padStart(32, '0');
@@ -137,6 +139,15 @@ describe('refusals', () => {
     refusals.add('peer', A, 12);
     refusals.remove('peer', A);
     assert.equal(refusals.has('peer', A, 11) || refusals.has('peer', A, 12), false);
+  });
+
+  it('are kept in the year 9999 too', () => {
+    now = 253_000_000_000_000_000_000n;
+    const refusals = new RefusalStore(sqlite, 'club', clock);
+    refusals.add('peer', A, 5);
+    assert.equal(refusals.has('peer', A, 5), true);
+    now = 1_790_000_000_000_000_000n;
+    assert.equal(refusals.has('peer', A, 5), false);
   });
 
   it('from a future that the clock was set back from mean nothing', () => {
@@ -375,6 +386,9 @@ describe('the archive', () => {
     assert.equal([...archive.history('/a')].length, 0);
     now += 99n * HOUR;
     await archive.prune();
+    assert.equal(archive.bytes, 800n, 'who knows whether the clock is right yet');
+    ran += 3_600_000;
+    await archive.prune();
     assert.equal(archive.bytes, 400n);
     now += 1_000n * HOUR;
     await archive.prune();
@@ -388,6 +402,26 @@ describe('the archive', () => {
     now = 5n;
     await archive.prune();
     assert.equal([...archive.history('/a')].length, 1);
+  });
+
+  it('gives up nothing by its age because of a clock that was never set, or set to a time that can not be', async () => {
+    const archive = open();
+    ran += 3_600_000;
+    const today = now;
+    now = 300n * 1_000_000_000n;
+    for (const name of ['a', 'b']) await put(archive, name, name.repeat(400));
+    now = today;
+    await archive.prune();
+    assert.equal(archive.bytes, 800n, 'what was archived in 1970 is not 56 years old');
+    now = 253_000_000_000_000_000_000n;
+    await put(archive, 'c', 'c');
+    await archive.prune();
+    assert.equal(archive.bytes, 801n);
+    now = today;
+    for (const name of ['d', 'e']) await put(archive, name, name);
+    now += 101n * HOUR;
+    await archive.prune();
+    assert.equal(archive.bytes, 1n, 'what came before something old is old');
   });
 
   it('works on when its owner has emptied it by hand', async () => {
