@@ -142,3 +142,39 @@ peerTest(
     );
   },
 );
+
+const USER_NAMESPACES = { programs: ['unshare', 'nsenter'], root: true, timeout: 240_000 };
+const LIMIT = '/proc/sys/user/max_inotify_watches';
+
+peerTest('a system that has too few watches, until it has more', USER_NAMESPACES, async (t) => {
+  const settings = { 'directory.rescan_period': '1m' };
+  const [desk, piano] = await agentsFor(t, { name: 'desk' }, { name: 'piano', settings });
+  assert.ok(desk && piano);
+  await piano.end();
+  piano.through = [
+    'unshare',
+    '--user',
+    '--map-root-user',
+    'sh',
+    '-c',
+    `echo 20 >${LIMIT} && exec "$@"`,
+    'sh',
+  ];
+  await piano.start();
+  const right = piano.folder('Music');
+  for (let i = 0; i < 40; i++) await mkdir(join(right, `folder ${i}`), { recursive: true });
+  await piano.run('share', right, '--name', 'Music');
+  await tells(piano, 'files.too_many_watches');
+  const { problems } = await piano.status();
+  assert.match(problems[0]?.remedy ?? '', /fs\.inotify\.max_user_watches/);
+  const left = desk.folder('Music');
+  await desk.run('join', await piano.code('Music'), left, '--peer', piano.listen);
+  for (let i = 0; i < 40; i++) await writeFile(join(right, `folder ${i}`, 'song'), `song ${i}`);
+  await eventually('changes are found all the same', () => sameTree(left, right), 120_000);
+
+  const inside = ['--user', '--target', String(piano.pid), 'sh', '-c', `echo 1000 >${LIMIT}`];
+  execFileSync('nsenter', inside, { stdio: 'pipe' });
+  await eventually('it is over', async () => (await codes(piano)).length === 0, 120_000);
+  await writeFile(join(right, 'folder 39', 'new'), 'new');
+  await eventually('all is watched', () => sameTree(left, right));
+});

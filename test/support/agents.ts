@@ -46,7 +46,7 @@ export interface StatusDocument {
     }[];
   }[];
   readonly peers: readonly { readonly id: string; readonly connected: boolean; readonly name: string }[];
-  readonly problems: readonly { readonly code: string }[];
+  readonly problems: readonly { readonly code: string; readonly remedy?: string }[];
 }
 
 export interface AgentOptions {
