@@ -12,6 +12,9 @@ export interface Clock {
   after(ms: number, callback: () => void): Timer;
 }
 
+/** A clock that says less was never set. Nanoseconds since 1970. */
+export const YEAR_2020 = 1_577_836_800_000_000_000n;
+
 export interface Timer {
   cancel(): void;
 }

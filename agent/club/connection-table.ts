@@ -4,9 +4,11 @@ import { type Clock, sleep } from '../base/clock.ts';
 import { peerError, SkylarkError } from '../base/errors.ts';
 import { BucketTable } from '../discovery/token-bucket.ts';
 import type { SecureChannel } from '../secure-channel/channel.ts';
+import { encode } from '../wire/message.ts';
 import type { IncomingMessage, MessageStream } from '../wire/message-stream.ts';
 import { InstanceHistory, judgeDuplicate } from './duplicates.ts';
 import type { Introduction } from './handshake.ts';
+import { peerCopied } from './messages.ts';
 import type { MeteredStream } from './meter.ts';
 import type { RunningSession } from './open-session.ts';
 import type { AccessLevel, PeerIdentity } from './session.ts';
@@ -81,6 +83,8 @@ export class ConnectionTable {
   readonly #waiting = new Set<string>();
   readonly #history = new InstanceHistory();
   readonly #reports = new BucketTable(REPORTS, MAX_REPORTED);
+  /** Peers that may write and are there twice, as long as this process runs: whoever goes by such an ID is told. */
+  readonly #copied = new Set<string>();
 
   constructor(clock: Clock, onPeerCloned: (newcomer: Newcomer) => void) {
     this.#clock = clock;
@@ -106,6 +110,7 @@ export class ConnectionTable {
     const olderInstance = older.newcomer.introduction.peer.instance;
     if (this.#history.wasReplaced(processKey(newcomer), peer.instance) && peer.instance !== olderInstance) {
       if (this.#reports.take(key, this.#clock.monotonic())) this.#onPeerCloned(newcomer);
+      this.#noteCopied(newcomer, older);
       throw peerError('session.peer_cloned', 'two processes go by the peer ID of this peer');
     }
     switch (judgeDuplicate(candidate(older.newcomer), candidate(newcomer), newcomer.self, peer.id)) {
@@ -159,10 +164,19 @@ export class ConnectionTable {
     const running = newcomer.open(first);
     const entry = { newcomer, running, since: this.#clock.now() };
     this.#entries.set(key, entry);
+    if (this.#copied.has(processKey(newcomer))) tellCopied(running.session);
     void running.ended.then(() => {
       if (this.#entries.get(key) === entry) this.#entries.delete(key);
     });
     return running;
+  }
+
+  /** They may never meet, and only who is told takes another ID. Who may only read gives out no revisions, and needs none. */
+  #noteCopied(newcomer: Newcomer, older: Entry): void {
+    if (newcomer.introduction.level !== 'read_write') return;
+    if (this.#copied.size < MAX_REPORTED) this.#copied.add(processKey(newcomer));
+    tellCopied(newcomer.messages);
+    tellCopied(older.running.session);
   }
 
   #checkRoom({ club, introduction }: Newcomer): void {
@@ -201,6 +215,11 @@ export class ConnectionTable {
       unknownMessages: running.unknownMessages,
     }));
   }
+}
+
+function tellCopied(to: Pick<MessageStream, 'send'>): void {
+  // A connection that breaks comes again.
+  to.send({ json: encode(peerCopied, {}) }).catch(() => {});
 }
 
 function keyOf(club: string, peer: string): string {

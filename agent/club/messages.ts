@@ -18,6 +18,12 @@ const protocolVersion = integer({ min: 0, max: 2 ** 31 - 1 });
 const accessLevel = text({ max: 64 });
 
 /**
+ * Skylark's, to each of two processes that go by one peer ID: a copied card of which the copies do not meet. What each of
+ * them has given out under a revision, nobody would take from the other.
+ */
+export const peerCopied = message('.io.skylark.copied', {});
+
+/**
  * "Once the TLS session has started, the server sends a 'greeting' message that lists all of the protocol versions it
  * supports, as well as an optional extension list." `instance` is ours: random for each process, so that a copied card
  * can be told from a connection to oneself.

@@ -6,7 +6,7 @@ import type { Logger } from '../base/log.ts';
 import { decode, encode } from '../wire/message.ts';
 import type { IncomingMessage, MessageStream, OutgoingMessage } from '../wire/message-stream.ts';
 import type { Introduction } from './handshake.ts';
-import { coreKeys, corePing } from './messages.ts';
+import { coreKeys, corePing, peerCopied } from './messages.ts';
 import type { MeteredStream } from './meter.ts';
 import type { AccessLevel, AttachedExtension, Extension, PeerIdentity, Session } from './session.ts';
 
@@ -25,6 +25,8 @@ export interface SessionOptions {
   readonly log: Logger;
   /** What we announce in our pings, seconds. Default 60. */
   readonly timeout?: number | undefined;
+  /** A member who may write says that another process goes by our peer ID. */
+  readonly onCopied?: (() => void) | undefined;
   /** A message that is being received already. */
   readonly first?: Promise<IncomingMessage | null> | undefined;
 }
@@ -163,6 +165,10 @@ class LiveSession implements Session {
       const { timeout } = decode(corePing, message);
       this.#theirTimeout = clampTimeout(Number(timeout));
       this.#schedulePing();
+      return;
+    }
+    if (message.type === peerCopied.type) {
+      if (this.level === 'read_write') this.#options.onCopied?.();
       return;
     }
     if (message.type === coreKeys.type && !this.#keysOffered) {

@@ -64,7 +64,7 @@ const REFUSING_MS = 2_000;
  */
 export async function openConnection(
   opening: OpeningChannel,
-  options: OpeningOptions,
+  options: OpeningOptions & { readonly onCopied: (club: Club) => void },
   table: ConnectionTable,
 ): Promise<Opened> {
   const { channel, target, dialledBy, address, attempt } = opening;
@@ -99,6 +99,7 @@ export async function openConnection(
         clock,
         log,
         timeout,
+        onCopied: () => options.onCopied(club),
         first,
       });
     };

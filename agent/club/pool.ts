@@ -246,7 +246,7 @@ class ConnectionPool implements Pool {
     try {
       const { club, running } = await openConnection(
         { channel, target, dialledBy, address, attempt },
-        this.#options,
+        { ...this.#options, onCopied: (copied) => this.#onCloned(copied) },
         this.#table,
       );
       this.#opened(running, club, target?.kind === 'member', dialledBy);

@@ -42,6 +42,15 @@ export function readableAge(time: string, now: number): string {
   return seconds < 5 ? 'just now' : `${readableSpan(seconds)} ago`;
 }
 
+/** A point in time by the clock on the wall: `12:04`, or with its date if that is another day than `now`'s. */
+export function readableTime(time: string, now: number): string {
+  const [then, today] = [new Date(time), new Date(now)];
+  const two = (number: number) => String(number).padStart(2, '0');
+  const clock = `${two(then.getHours())}:${two(then.getMinutes())}`;
+  if (then.toDateString() === today.toDateString()) return clock;
+  return `${then.getFullYear()}-${two(then.getMonth() + 1)}-${two(then.getDate())} ${clock}`;
+}
+
 /**
  * A QR code of half-height blocks. Where colours are understood, it is black on white whatever the terminal's own colours;
  * elsewhere light modules are drawn, which suits dark terminals.

@@ -5,7 +5,7 @@ import { type Answers, COMMANDS } from '../control/messages.ts';
 import type { ShareStatus } from '../control/status.ts';
 import { command, flag } from './command.ts';
 import { withDaemon } from './daemon-client.ts';
-import { counted, readableAge, readableBytes, readableSpan } from './presentation.ts';
+import { counted, readableAge, readableBytes, readableSpan, readableTime } from './presentation.ts';
 import { describeSelection } from './selection-options.ts';
 
 type Status = Answers['fullStatus'];
@@ -112,9 +112,21 @@ function describeShare(share: ShareStatus, status: Status, now: number): string[
   return [
     `${printable(name)} in ${printable(path)}${access}`,
     `  ${counted(files, 'file')}, ${readableBytes(bytes)}, ${state}; ${last}`,
+    ...describeSafety(share, now),
     ...describeSelection(selection).map((line) => `  ${line}`),
     ...elsewhere,
     ...undone,
     ...members,
   ];
+}
+
+/** Where everything of a share is, besides here. */
+function describeSafety({ files, safeOn }: ShareStatus, now: number): string[] {
+  if (files === 0) return [];
+  if (safeOn.length === 0) return ['  not known to be complete on any other member'];
+  const places = safeOn.map(({ id, name, connected, since }) => {
+    const who = printable(name ?? `${id.slice(0, 8)}...`);
+    return `${who} (since ${readableTime(since, now)}${connected ? '' : ', not connected now'})`;
+  });
+  return [`  all of it is also on ${places.join(', ')}`];
 }

@@ -42,6 +42,15 @@ export const problem = object({
 
 export const accessMode = choice('read_write', 'read_only', 'untrusted');
 
+const safePlace = object({
+  id: field('id', name),
+  /** As it calls itself. */
+  name: field('name', nullable(name)),
+  connected: field('connected', flag),
+  /** Since when it is known to have it all. */
+  since: field('since', timestamp),
+});
+
 export const shareStatus = object({
   /** Our own name for it, never sent to peers. */
   id: field('id', name),
@@ -71,11 +80,8 @@ export const shareStatus = object({
   besideFiles: field('beside_files', count),
   /** And edited files that made room for what the share has: the archive keeps them for a while. */
   putRightFiles: field('put_right_files', count),
-  /** Members that have everything that we have. */
-  safeOn: field(
-    'safe_on',
-    list(object({ id: field('id', name), name: field('name', nullable(name)) }), { max: MANY }),
-  ),
+  /** Members that have said that they have everything that is here, also those that are not connected now. */
+  safeOn: field('safe_on', list(safePlace, { max: MANY })),
   /** When it was last in step with a member; null: never. */
   lastSync: field('last_sync', nullable(timestamp)),
 });

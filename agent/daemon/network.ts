@@ -13,7 +13,7 @@ import { openPool, type Pool } from '../club/pool.ts';
 import { randomId } from '../club/random.ts';
 import type { Registry } from '../club/registry.ts';
 import type { Configuration } from '../config/options.ts';
-import { DATABASE } from '../database/messages.ts';
+import { DATABASE, IN_STEP } from '../database/messages.ts';
 import { DIRECTORY } from '../directory/messages.ts';
 import type { DialTarget } from '../discovery/dialler.ts';
 import { type Discovery, openDiscovery } from '../discovery/discovery.ts';
@@ -52,7 +52,7 @@ export async function openNetwork(scope: Scope, options: NetworkOptions): Promis
   const { registry, shares, configuration, software, name, clock, log } = options;
   const pool = openPool({
     registry,
-    extensionNames: [DATABASE, DIRECTORY],
+    extensionNames: [DATABASE, IN_STEP, DIRECTORY],
     extensions: (club) => shares.extensions(club),
     instance: randomId(),
     software,

@@ -12,6 +12,7 @@ import type { Registry } from '../club/registry.ts';
 import type { Extension } from '../club/session.ts';
 import { type Change, openClubDatabase, type ReplicatedDatabase } from '../database/database.ts';
 import { clubsWithRecords } from '../database/forget.ts';
+import { type InStep, openInStep } from '../database/in-step.ts';
 import { openReplication, type Replication } from '../database/replication.ts';
 import { conflictKey, isConflictWorthy } from '../directory/conflict.ts';
 import type { Hashing } from '../directory/hashing.ts';
@@ -25,6 +26,7 @@ export interface OpenShare {
   readonly club: Club;
   readonly database: ReplicatedDatabase;
   readonly replication: Replication;
+  readonly inStep: InStep;
   readonly share: Share;
 }
 
@@ -112,7 +114,7 @@ export class Shares {
     const open = this.get(club.id);
     if (open === undefined)
       throw environmentError('share.not_open', `the share ${club.name} is not open yet`);
-    return [open.replication, open.share.extension];
+    return [open.replication, open.inStep, open.share.extension];
   }
 
   async close(): Promise<void> {
@@ -207,10 +209,15 @@ export class Shares {
         cache,
         flows,
       });
-      share.on((event) => onShareEvent(club, event));
+      const holding = () => share.holding;
+      const inStep = openInStep({ database, replication, holding, clock, log: scoped });
+      share.on((event) => {
+        inStep.disturb();
+        onShareEvent(club, event);
+      });
       database.onCommit((changes) => onRecords(club, changes));
       if (club.paused) share.pause();
-      return { club, database, replication, share };
+      return { club, database, replication, inStep, share };
     } catch (thrown) {
       replication.close();
       database.close();
@@ -222,7 +229,8 @@ export class Shares {
     const entry = this.#entries.get(id);
     this.#entries.delete(id);
     if (entry?.kind !== 'open') return;
-    const { share, replication, database } = entry.open;
+    const { share, replication, inStep, database } = entry.open;
+    inStep.close();
     await share.close();
     replication.close();
     database.close();

@@ -75,7 +75,10 @@ export function statusDocument(sources: StatusSources): Answers['fullStatus'] {
   };
 }
 
-export function shareStatus(sources: Pick<StatusSources, 'shares' | 'lastSync'>, club: Club): ShareStatus {
+export function shareStatus(
+  sources: Pick<StatusSources, 'shares' | 'lastSync' | 'pool'>,
+  club: Club,
+): ShareStatus {
   const open = sources.shares.get(club.id)?.share;
   const status = open?.status();
   const lastSync = sources.lastSync.of(club);
@@ -97,10 +100,27 @@ export function shareStatus(sources: Pick<StatusSources, 'shares' | 'lastSync'>,
     synced: status?.isSynced ?? false,
     besideFiles: status?.besideFiles ?? 0,
     putRightFiles: status?.putRightFiles ?? 0,
-    // Nobody says yet what has arrived in its folder, so of nobody is it known.
-    safeOn: [],
+    safeOn: open === undefined || !status?.isRecorded ? [] : safePlaces(sources, club),
     lastSync: lastSync === undefined ? null : formatTimestamp(lastSync),
   };
+}
+
+/** Of whom it is known that all that is recorded here is there. */
+function safePlaces({ shares, pool }: Pick<StatusSources, 'shares' | 'pool'>, club: Club) {
+  const connected = new Map(
+    pool
+      .connections()
+      .filter((connection) => connection.club === club.id)
+      .map(({ peer }) => [peer.id, peer]),
+  );
+  const known = new Map(club.peers.map((peer) => [peer.id, peer]));
+  const holders = shares.get(club.id)?.inStep.holders() ?? [];
+  return holders.flatMap(({ id, since }) => {
+    const peer = connected.get(id) ?? known.get(id);
+    // A member that was not seen for so long that it was forgotten is no safe place.
+    if (peer === undefined) return [];
+    return [{ id, name: peer.name ?? null, connected: connected.has(id), since: formatTimestamp(since) }];
+  });
 }
 
 function peersOf(club: Club, pool: Pool): PeerStatus[] {

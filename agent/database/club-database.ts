@@ -3,6 +3,7 @@
 import type { Json } from '../base/json.ts';
 import type { Applied, Change } from './apply.ts';
 import type { Feed } from './feed.ts';
+import type { HolderStore } from './holders.ts';
 import type { DatabaseRecord, Version } from './record.ts';
 import type { SinceStore } from './since.ts';
 import type { Signed } from './store.ts';
@@ -85,6 +86,7 @@ export interface ClubDatabase {
 export interface ReplicatedDatabase extends ClubDatabase {
   readonly feed: Feed;
   readonly since: SinceStore;
+  readonly holders: HolderStore;
   /** The last revision that we gave out. */
   revision(): bigint;
   /** As `revision`; 0 from when it was learned that others know changes of ours which are not here. */

@@ -19,6 +19,7 @@ import type {
 } from './club-database.ts';
 import { ContestedKeys } from './contested.ts';
 import { type Feed, openFeed } from './feed.ts';
+import { type HolderStore, openHolderStore } from './holders.ts';
 import { newUuid, stamp } from './local-change.ts';
 import { type ConflictPolicy, compareForKey } from './merge.ts';
 import { MAX_KEY, MAX_UPDATE, updateBody, type VersionText } from './messages.ts';
@@ -71,6 +72,7 @@ class Database implements ReplicatedDatabase {
   readonly writable: boolean;
   readonly feed: Feed;
   readonly since: SinceStore;
+  readonly holders: HolderStore;
   readonly #options: ClubDatabaseOptions;
   readonly #store: RecordStore;
   readonly #applier: Applier;
@@ -88,6 +90,7 @@ class Database implements ReplicatedDatabase {
     this.#store = openRecordStore(options.sqlite, options.club);
     this.feed = openFeed(options.sqlite, this.#store.club, this.#store.peers);
     this.since = openSinceStore(options.sqlite, this.#store.club, this.#store.peers, options.clock);
+    this.holders = openHolderStore(options.sqlite, this.#store.club);
     this.#applier = new Applier({
       store: this.#store,
       policy: options.conflicts,

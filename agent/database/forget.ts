@@ -10,6 +10,7 @@ const ROWS: readonly OwnedRows[] = [
   { table: 'database_contested', key: 'club, key', owner: 'club' },
   { table: 'database_since', key: 'club, remote, level, author', owner: 'club' },
   { table: 'database_remote', key: 'club, remote, level', owner: 'club' },
+  { table: 'database_holder', key: 'club, peer', owner: 'club' },
 ];
 const CLUB: OwnedRows = { table: 'database_club', key: 'id', owner: 'club' };
 

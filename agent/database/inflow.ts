@@ -170,6 +170,11 @@ export class Source {
     return this.#hasFailed;
   }
 
+  /** Whether all that has come is stored: nothing waits, and nothing was refused. */
+  get hasStoredAll(): boolean {
+    return this.#waiting === 0 && !this.#hasFailed && !this.#hasRefused;
+  }
+
   /**
    * Takes an update; resolves when there is room for another one.
    * @throws SkylarkError (peer) for a malformed one.

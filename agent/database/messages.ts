@@ -58,6 +58,18 @@ export const getUpdates = message('database.get_updates', {
   since: field('since', dictionary(id, u63, { max: MAX_AUTHORS })),
 });
 
+/** The string in `core.greeting` of the extension by which members tell each other that they have everything. */
+export const IN_STEP = '.io.skylark.in_step';
+
+/** Skylark's: everything that the sender has was sent before this. The number is larger than that of the mark before. */
+export const inStepMark = message(`${IN_STEP}.mark`, { mark: field('mark', u63) });
+
+/**
+ * Skylark's: what came before that mark is stored, and its sender has all files of all records that it knows. 0: it no
+ * longer has what it said that it had.
+ */
+export const inStepHeld = message(`${IN_STEP}.held`, { mark: field('mark', u63) });
+
 /**
  * @throws SkylarkError (peer) `schema.mismatch`, `database.too_large`, `database.value_missing`.
  */

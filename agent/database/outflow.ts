@@ -82,6 +82,11 @@ export class Outflow {
     return this.#isIdle && this.#place !== undefined;
   }
 
+  /** Whether some of it was left out, since a read-only member would not take it without a signature. */
+  get hasLeftOut(): boolean {
+    return this.#hasSkippedUnsigned;
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#resume();

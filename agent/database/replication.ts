@@ -4,7 +4,7 @@
  * one peer goes to all others, so members need not be connected to each other.
  */
 
-import type { Clock, Timer } from '../base/clock.ts';
+import { type Clock, type Timer, YEAR_2020 } from '../base/clock.ts';
 import { asError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { MAX_U63 } from '../base/schema.ts';
@@ -45,9 +45,19 @@ export interface ReplicationPeer {
   readonly isCaughtUp: boolean;
 }
 
+/** How far the records of one session have come. */
+export interface Flow {
+  /** Everything that we have was handed to the connection. */
+  readonly hasSentAll: boolean;
+  /** Everything that has come is stored. */
+  readonly hasStoredAll: boolean;
+}
+
 export interface Replication extends Extension {
   readonly counters: Readonly<ReplicationCounters>;
   peers(): readonly ReplicationPeer[];
+  /** Of a session that is attached. */
+  flow(session: Session): Flow | undefined;
   /** Asks a peer, or all that are connected, for everything again. */
   refresh(peer?: string): void;
   close(): void;
@@ -56,8 +66,6 @@ export interface Replication extends Extension {
 const DAY_MS = 86_400_000;
 /** Between two times that we hear of changes that we never made, milliseconds. Each costs a commit, and a line in the log. */
 const HEARD_AGAIN = { first: 60_000, longest: 3_600_000 };
-/** A clock that says less was never set; one that says more than SQLite can count, wrongly. */
-const YEAR_2020 = 1_577_836_800_000_000_000n;
 
 export function openReplication(options: ReplicationOptions): Replication {
   return new OpenReplication(options);
@@ -146,6 +154,11 @@ class OpenReplication implements Replication {
     }));
   }
 
+  flow(session: Session): Flow | undefined {
+    for (const connection of this.#connections) if (connection.session === session) return connection.flow;
+    return undefined;
+  }
+
   refresh(peer?: string): void {
     for (const connection of this.#connections) {
       if (connection.isSubscribed && (peer === undefined || connection.remote.id === peer)) {
@@ -195,6 +208,11 @@ class Connection {
     return this.#isSubscribed;
   }
 
+  get flow(): Flow {
+    const { isCaughtUp, hasLeftOut } = this.outflow;
+    return { hasSentAll: isCaughtUp && !hasLeftOut, hasStoredAll: this.#source.hasStoredAll };
+  }
+
   async receive(message: IncomingMessage): Promise<void> {
     switch (message.type) {
       case update.type:
@@ -226,6 +244,7 @@ class Connection {
     const { database, clock, refreshEvery = DAY_MS } = this.#options;
     const now = clock.now();
     const last = database.since.refreshed(this.remote);
+    // A clock that says more than can be counted was set wrongly.
     const isSane = now >= YEAR_2020 && now < MAX_U63;
     const age = last === undefined || !isSane ? 0n : now - last;
     const isDue = age >= BigInt(refreshEvery) * 1_000_000n || age < 0n;

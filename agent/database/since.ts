@@ -8,7 +8,6 @@
  */
 
 import type { Clock } from '../base/clock.ts';
-import { MAX_U63 } from '../base/schema.ts';
 import { TokenBucket } from '../discovery/token-bucket.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { MAX_AUTHORS } from './messages.ts';
@@ -113,8 +112,7 @@ export function openSinceStore(
     refreshed: timeOf,
     setRefreshed(remote, now) {
       sqlite.transaction(() => {
-        // A clock may stand anywhere up to the year 9999, and SQLite counts nanoseconds up to 2262.
-        setRefreshed.run(club, ...columns(remote, peers), now < MAX_U63 ? now : MAX_U63);
+        setRefreshed.run(club, ...columns(remote, peers), now);
         for (const row of superfluous.all(club)) {
           for (const statement of forget) statement.run(club, row.remote, row.level);
         }

@@ -74,6 +74,14 @@ const MIGRATIONS: readonly Migration[] = [
     club TEXT PRIMARY KEY, revision INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- Up to which place of the order of arrival a remote peer has said that it has everything, and since when, nanoseconds.
+  -- By its ID, not its number: numbers stay for ever, and whoever says this need not have told us any record.
+  CREATE TABLE database_holder(
+    club INTEGER NOT NULL, peer BLOB NOT NULL, level INTEGER NOT NULL, place INTEGER NOT NULL,
+    since INTEGER NOT NULL, PRIMARY KEY(club, peer)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** A body and its signature, as they travel. */

@@ -62,6 +62,7 @@ export interface Detector {
 
 /** More changed paths than this are not remembered one by one. */
 const MAX_WAITING = 20_000;
+const UNWATCHED = 'files.too_many_watches';
 const CAPTURED = 'captured';
 const READ_ONLY = 'read_only';
 const STATE_PATH = `/${STATE_FOLDER}`;
@@ -108,11 +109,8 @@ class FolderDetector implements Detector {
     const selection = this.#selection;
     const shared = { root, index, selection, clock, log, problems, signal, writes: this.#writes };
     this.#holds = new PathHolds((path) => this.#examination.hurry(path));
-    this.#guard = openRootGuard({
-      ...shared,
-      prepare: options.prepare ?? (async () => undefined),
-      onReturn: () => this.#onReturn(),
-    });
+    const { recovery } = options;
+    this.#guard = openRootGuard({ ...shared, recovery, onReturn: () => this.#onReturn() });
     this.#watch = openTreeWatch({
       root,
       log,
@@ -358,10 +356,26 @@ class FolderDetector implements Detector {
 
   #onScanEnd(): void {
     this.#scanned = 0;
+    this.#tellWatch();
     // Before the examination, which may find nothing to do and say that all is done.
     this.#sweepIfGone();
     this.#examination.feed();
     this.#checkSettled();
+  }
+
+  /** What the system refuses to watch is found by scans, a few minutes later. */
+  #tellWatch(): void {
+    const count = this.#watch.refused;
+    if (count === 0) this.#problems.clear(UNWATCHED);
+    else
+      this.#problems.set({
+        code: UNWATCHED,
+        message: 'the system can not watch all folders of the share: changes in the others are found later',
+        remedy: 'raise fs.inotify.max_user_watches',
+        stops: 'files',
+        count,
+        paths: [],
+      });
   }
 
   #checkSettled(): void {

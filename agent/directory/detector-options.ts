@@ -20,12 +20,12 @@ export interface DetectorOptions {
   readonly log: Logger;
   /** Ends everything, as `close` does. */
   readonly signal?: AbortSignal;
+  /** What must be finished in the right folder before anything else; until then the folder is held. */
+  readonly recovery?: { readonly isDone: boolean; run(): Promise<void> };
   /** We are joining a club with this folder: what is in it is nobody's change, until `endJoining`. */
   readonly isJoining?: boolean;
   /** Where we may not change records: the file of this row was changed (undefined: deleted), and should be put right. */
   readonly onDeviation: (row: IndexRow, now: FileFacts | undefined) => void;
-  /** Asked for before anything is looked at in a folder that turned out to be the right one. It waits for its end. */
-  readonly prepare?: () => Promise<void>;
   /** Told after something at the path was looked at and noted. */
   readonly onNoted?: (path: string) => void;
   readonly times?: DebounceTimes;

@@ -49,6 +49,11 @@ export async function checkMarker(root: ShareRoot, index: LocalIndex): Promise<v
     );
 }
 
+/** Whether there is a marker to look for. */
+export function isMarked(index: LocalIndex): boolean {
+  return index.setting(SETTING) !== undefined;
+}
+
 /** The owner says that this is the right folder, whatever its marker says. */
 export async function renewMarker(root: ShareRoot, index: LocalIndex): Promise<void> {
   index.setSetting(SETTING, (await readMarker(root)) ?? (await writeMarker(root)));

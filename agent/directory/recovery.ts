@@ -4,6 +4,7 @@
  */
 
 import type { Clock } from '../base/clock.ts';
+import { errorCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ShareRoot } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
@@ -12,6 +13,7 @@ import type { ContentCache } from './cache.ts';
 import type { Hashing } from './hashing.ts';
 import { claimedRow, decodeIntents, type Intent, indexRow, localPathOf, type Noted } from './intents.ts';
 import type { LocalIndex } from './local-index.ts';
+import { checkMarker, isMarked } from './marker.ts';
 import type { Partials } from './partials.ts';
 import type { PendingStore } from './pending.ts';
 import type { Selection } from './selection.ts';
@@ -37,30 +39,48 @@ export interface StartOptions extends RecoveryOptions {
   readonly clock: Clock;
 }
 
-/** What must have been done in a folder, once, before anything in it counts for anything. */
+const READ_ONLY: ReadonlySet<string | undefined> = new Set(['files.read_only', 'files.not_permitted']);
+
+/**
+ * What must have been done in a folder, once, before anything in it counts for anything. On the right medium only: on an
+ * empty mount point, or another medium, it would look as if nothing had been done of what was half done.
+ */
 export class FolderStart {
   readonly #options: StartOptions;
-  #done: Promise<void> | undefined;
+  #isDone = false;
+  #running: Promise<void> | undefined;
 
   constructor(options: StartOptions) {
     this.#options = options;
   }
 
-  /** @throws SkylarkError `share.*` while the folder is not there, and others: to be called again then. */
-  begin(): Promise<void> {
-    this.#done ??= this.#begin().catch((thrown: unknown) => {
-      this.#done = undefined;
-      throw thrown;
-    });
-    return this.#done;
+  /** Until then nothing may be done in the folder, and nothing in it be noted. */
+  get isDone(): boolean {
+    return this.#isDone;
   }
 
-  async #begin(): Promise<void> {
-    const { partials, pending, cache, clock, root } = this.#options;
-    await root.check();
+  /** @throws SkylarkError `share.*` while it is not the right folder, `files.*`, `sqlite.*`: to be called again then. */
+  async run(): Promise<void> {
+    if (this.#isDone) return;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { index, partials, pending, cache, clock, root } = this.#options;
+    if (isMarked(index)) await checkMarker(root, index);
+    else await root.check();
     await recover(this.#options);
-    await partials.clean((sha256) => pending.isWanted(sha256), clock.now());
-    await cache.clean();
+    try {
+      await partials.clean((sha256) => pending.isWanted(sha256), clock.now());
+      await cache.clean();
+    } catch (thrown) {
+      // What lies on a medium that can only be read can be given to others all the same.
+      if (!READ_ONLY.has(errorCode(thrown))) throw thrown;
+    }
+    this.#isDone = true;
   }
 }
 

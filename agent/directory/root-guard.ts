@@ -18,8 +18,8 @@ export interface RootGuardOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly problems: ProblemList;
-  /** What must be done in it before anything else; the folder counts as not there until it succeeds. */
-  readonly prepare: () => Promise<void>;
+  /** See `DetectorOptions`. */
+  readonly recovery?: { readonly isDone: boolean; run(): Promise<void> } | undefined;
   /** The folder is back after it was not there: whatever was known of its state is old. */
   readonly onReturn: () => void;
 }
@@ -37,6 +37,8 @@ export interface RootGuard {
 /** Milliseconds between two looks for a folder that is not there. */
 const FIRST_RETRY = 1_000;
 const LONGEST_RETRY = 30_000;
+/** And for one that was there: a medium that is taken out says nothing. */
+const LOOK_AGAIN = 30_000;
 
 export function openRootGuard(options: RootGuardOptions): RootGuard {
   return new Guard(options);
@@ -45,7 +47,7 @@ export function openRootGuard(options: RootGuardOptions): RootGuard {
 class Guard implements RootGuard {
   readonly #options: RootGuardOptions;
   #trouble: string | undefined;
-  #retry: Timer | undefined;
+  #next: { readonly timer: Timer; readonly isRetry: boolean } | undefined;
   #wait = FIRST_RETRY;
   #isClosed = false;
   #checking: Promise<boolean> | undefined;
@@ -55,7 +57,7 @@ class Guard implements RootGuard {
   }
 
   get isHeld(): boolean {
-    return this.#trouble !== undefined;
+    return this.#trouble !== undefined || this.#options.recovery?.isDone === false;
   }
 
   check(): Promise<boolean> {
@@ -78,13 +80,15 @@ class Guard implements RootGuard {
 
   close(): void {
     this.#isClosed = true;
-    this.#retry?.cancel();
+    this.#next?.timer.cancel();
   }
 
   async #check(): Promise<boolean> {
     try {
       await this.#look();
+      await this.#options.recovery?.run();
       this.#recovered();
+      this.#checkLater(LOOK_AGAIN, false);
       return true;
     } catch (thrown) {
       this.#report(thrown);
@@ -110,7 +114,6 @@ class Guard implements RootGuard {
       await root.check();
       this.#trouble ??= 'share.root_replaced';
     }
-    await this.#options.prepare();
   }
 
   #recovered(): void {
@@ -124,7 +127,7 @@ class Guard implements RootGuard {
   }
 
   #report(thrown: unknown): void {
-    const { problems, log, clock } = this.#options;
+    const { problems, log } = this.#options;
     const error = thrown instanceof SkylarkError ? thrown : undefined;
     const code = error?.code ?? 'share.root_unreadable';
     const message = error?.message ?? String(thrown);
@@ -140,11 +143,18 @@ class Guard implements RootGuard {
     });
     if (isNews)
       log.warn('nothing is synced, because the folder of the share is not as it should be', { why: message });
-    if (this.#isClosed || this.#retry !== undefined) return;
-    this.#retry = clock.after(this.#wait, () => {
-      this.#retry = undefined;
-      this.#wait = Math.min(LONGEST_RETRY, this.#wait * 2);
+    if (this.#next?.isRetry) return;
+    this.#checkLater(this.#wait, true);
+    this.#wait = Math.min(LONGEST_RETRY, this.#wait * 2);
+  }
+
+  #checkLater(ms: number, isRetry: boolean): void {
+    if (this.#isClosed) return;
+    this.#next?.timer.cancel();
+    const timer = this.#options.clock.after(ms, () => {
+      this.#next = undefined;
       void this.check();
     });
+    this.#next = { timer, isRetry };
   }
 }

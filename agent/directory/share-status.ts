@@ -1,6 +1,8 @@
 /** What a share tells of itself. */
 
+import type { Holding } from '../database/in-step.ts';
 import type { DetectorProgress } from './detect.ts';
+import type { PendingKind } from './pending.ts';
 import type { Problem } from './problems.ts';
 import type { ShareParts } from './share-parts.ts';
 
@@ -18,6 +20,8 @@ export interface ShareStatus {
   readonly unwantedBytes: bigint;
   /** Nothing is pending, nothing is still to be read, and nothing is in the way. */
   readonly isSynced: boolean;
+  /** What is in the folder is recorded, as far as anybody knows. */
+  readonly isRecorded: boolean;
   readonly isPaused: boolean;
   readonly isScanning: boolean;
   /** The first synchronisation is not yet complete. */
@@ -59,6 +63,7 @@ export function shareStatus(
       state.isPaused || flows.download.isHeld
         ? undefined
         : timeLeft.of(pending.bytes - BigInt(fetcher.partlyHere)),
+    isRecorded: isRecorded({ progress, isReady }),
     isSynced: progress !== undefined && isReady && !isStopped && toDo === 0,
     isScanning: progress?.isScanning ?? false,
     archivedBytes: archive.bytes,
@@ -67,6 +72,25 @@ export function shareStatus(
     putRightFiles: ownChanges.putRight,
   };
 }
+
+function isRecorded({ progress, isReady }: Pick<ShareState, 'progress' | 'isReady'>): boolean {
+  return progress !== undefined && isReady && progress.toExamine.files === 0;
+}
+
+/** See `Holding`. Without counting anything: it is asked often. */
+export function shareHolding(
+  { pending, custody }: ShareParts,
+  state: Pick<ShareState, 'progress' | 'isReady' | 'isPaused' | 'problems'>,
+): Holding {
+  const isGone = state.problems.some(({ stops }) => stops === 'everything');
+  if (isGone || PARTIAL.some((kind) => pending.has(kind)) || custody.damages.problem() !== undefined)
+    return 'part';
+  if (!isRecorded(state) || state.isPaused) return 'not_yet';
+  return COMING.some((kind) => pending.has(kind)) ? 'not_yet' : 'all';
+}
+
+const PARTIAL: readonly PendingKind[] = ['refused', 'unwanted', 'unwanted_folder'];
+const COMING: readonly PendingKind[] = ['content', 'here', 'folder', 'removal', 'folder_removal'];
 
 export type ShareEvent =
   /** A file has arrived and is in its place. */

@@ -5,14 +5,13 @@
 
 import type { Timer } from '../base/clock.ts';
 import { asError, errorCode, internalError } from '../base/errors.ts';
-import { RateMeter } from '../club/meter.ts';
 import type { AttachedExtension, Extension, Session } from '../club/session.ts';
+import type { Holding } from '../database/in-step.ts';
 import type { FileFacts, ShareRoot } from '../platform/files.ts';
 import type { ArchivedFile } from './archive.ts';
 import type { Custody } from './custody.ts';
 import { type Detector, openDetector } from './detect.ts';
 import { detectorRecords } from './detector-records.ts';
-import { attachDirectory, type DirectoryPeer } from './directory-session.ts';
 import { beginJoining, isJoining, Joining } from './joining.ts';
 import { type ListedFile, list } from './listing.ts';
 import type { IndexRow } from './local-index.ts';
@@ -21,7 +20,14 @@ import type { Problem } from './problems.ts';
 import { EVERYTHING, IGNORE_FILE, type Selection, type SelectionRules } from './selection.ts';
 import { openRoot, type ShareOptions } from './share-options.ts';
 import { makeParts, type ShareParts } from './share-parts.ts';
-import { type ShareEvent, type ShareStatus, shareStatus } from './share-status.ts';
+import { SharePeers } from './share-peers.ts';
+import {
+  type ShareEvent,
+  type ShareState,
+  type ShareStatus,
+  shareHolding,
+  shareStatus,
+} from './share-status.ts';
 
 export type { ShareOptions } from './share-options.ts';
 export type { ShareEvent, ShareStatus } from './share-status.ts';
@@ -51,10 +57,8 @@ export class Share {
   readonly #root: ShareRoot;
   readonly #controller = new AbortController();
   readonly #parts: ShareParts;
-  readonly #peers = new Set<DirectoryPeer>();
+  readonly #peers: SharePeers;
   readonly #listeners = new Set<(event: ShareEvent) => void>();
-  readonly #received: RateMeter;
-  readonly #sent: RateMeter;
   #detector: Detector | undefined;
   #joining: Joining | undefined;
   #isReady = false;
@@ -67,8 +71,7 @@ export class Share {
   constructor(options: ShareOptions, root: ShareRoot) {
     this.#options = options;
     this.#root = root;
-    this.#received = new RateMeter(options.clock);
-    this.#sent = new RateMeter(options.clock);
+    this.#peers = new SharePeers(options.clock);
     this.#parts = makeParts({
       ...options,
       root,
@@ -81,8 +84,8 @@ export class Share {
       mayTidy: () => this.#joining === undefined,
       // What was found at joining may be just what is missing.
       mayFetch: () => this.#mayPlace() && (this.#joining === undefined || this.#joining.isRead),
-      announce: (sha256) => this.#announce(sha256),
-      received: (bytes) => this.#received.add(bytes),
+      announce: (sha256) => this.#peers.announce(sha256),
+      received: (bytes) => this.#peers.received(bytes),
       onPlaced: (path, sha256, size) => this.#onPlaced(path, sha256, size),
       onConflict: (path, uuid) => this.#tell({ kind: 'conflict', path, uuid }),
       onChanges: () => this.#wake(),
@@ -101,7 +104,7 @@ export class Share {
     if (isFirst && this.#options.isJoining && rules.direction !== 'send') beginJoining(this.#parts.index);
     const isOther = await this.#parts.selecting.begin(rules);
     try {
-      await this.#parts.start.begin();
+      await this.#parts.start.run();
     } catch (thrown) {
       // The detector begins with it when the folder is there.
       if (!errorCode(thrown)?.startsWith('share.')) throw thrown;
@@ -115,20 +118,28 @@ export class Share {
   }
 
   status(): ShareStatus {
-    return shareStatus(this.#parts, {
+    return shareStatus(this.#parts, this.#state);
+  }
+
+  /** Whether the files of all records are here. */
+  get holding(): Holding {
+    return shareHolding(this.#parts, this.#state);
+  }
+
+  get #state(): ShareState {
+    return {
       progress: this.#detector?.progress(),
       problems: this.problems(),
       isReady: this.#isReady,
       isPaused: this.#isPaused,
       isJoining: this.#joining !== undefined,
-      receiving: Math.round(this.#received.rate),
-      sending: Math.round(this.#sent.rate),
-    });
+      ...this.#peers.rates,
+    };
   }
 
   /** Bytes of contents since the opening. */
   traffic(): { readonly received: number; readonly sent: number } {
-    return { received: this.#received.total, sent: this.#sent.total };
+    return this.#peers.traffic;
   }
 
   problems(): readonly Problem[] {
@@ -221,7 +232,7 @@ export class Share {
     this.#joining?.close();
     this.#parts.obstructions.close();
     this.#parts.room.close();
-    for (const peer of this.#peers) peer.detach();
+    this.#peers.detachAll();
     this.#controller.abort(internalError('share.closed', 'the share was closed'));
     await this.#parts.selecting.idle();
     await this.#detector?.close();
@@ -235,18 +246,7 @@ export class Share {
   }
 
   #attach(session: Session): AttachedExtension {
-    const peer = attachDirectory({
-      session,
-      root: this.#root,
-      fetcher: this.#parts.fetcher,
-      demand: this.#parts.custody.demand,
-      holdings: this.#parts.holdings,
-      held: () => this.#parts.holdings.filter(),
-      sent: (bytes) => this.#sent.add(bytes),
-      upload: this.#parts.flows.upload,
-      onDetach: () => this.#peers.delete(peer),
-    });
-    this.#peers.add(peer);
+    const peer = this.#peers.attach(session, this.#root, this.#parts);
     this.custody.mending.hope();
     this.#joining?.disturb();
     return peer;
@@ -262,15 +262,15 @@ export class Share {
       records: detectorRecords({
         ...this.#parts,
         database,
-        onContent: (sha256) => this.#parts.selection.isPartial && this.#announce(sha256),
+        onContent: (sha256) => this.#parts.selection.isPartial && this.#peers.announce(sha256),
       }),
-      prepare: () => this.#parts.start.begin(),
       onNoted: (path) => this.#onNoted(path),
       hashing: this.custody.hashing,
       clock,
       log,
       signal: this.#controller.signal,
       isJoining: isJoiningNow,
+      recovery: this.#parts.start,
       // Said inside a transaction: what follows needs transactions of its own.
       onDeviation: (row, now) => {
         this.#tell({ kind: 'put_right', path: row.path });
@@ -310,13 +310,9 @@ export class Share {
     if (!this.#controller.signal.aborted) this.#startDetector();
     if (this.#isPaused) this.pause();
     else this.resume();
-    this.#renewPresence();
+    this.#peers.renewPresence();
     // What was found in the folder meanwhile is part of what is here.
-    void this.#detector?.settled().then(() => this.#renewPresence());
-  }
-
-  #renewPresence(): void {
-    for (const peer of this.#peers) peer.renewPresence();
+    void this.#detector?.settled().then(() => this.#peers.renewPresence());
   }
 
   /** Never rejects. What the disk refuses is found again by the next scan. */
@@ -341,7 +337,7 @@ export class Share {
       isRead: () => this.#mayPlace() && this.#detector?.progress().toExamine.files === 0,
       onRead: () => this.#wake(),
       ...(this.#options.joiningQuiet === undefined ? {} : { quiet: this.#options.joiningQuiet }),
-      isSupplied: () => this.#peers.size > 0 && database.get('/') !== undefined,
+      isSupplied: () => this.#peers.count > 0 && database.get('/') !== undefined,
       toArchive: async (row) => {
         if (this.#parts.selecting.adopt(row)) this.#parts.reconciler.wake();
         else await this.#parts.placer.putRight(row, undefined);
@@ -358,7 +354,7 @@ export class Share {
 
   /** The first time, everything that is in the folder must be known before anything is put into it. */
   #mayPlace(): boolean {
-    return this.#isReady && this.#detector?.isHeld === false;
+    return this.#isReady && this.#parts.start.isDone && this.#detector?.isHeld === false;
   }
 
   #wake(): void {
@@ -369,15 +365,11 @@ export class Share {
   }
 
   #onPlaced(path: string, sha256: string, size: bigint): void {
-    this.#announce(sha256);
+    this.#peers.announce(sha256);
     // The folder has it now.
     this.#parts.cache.obsolete(sha256);
     this.#onNoted(path);
     this.#tell({ kind: 'placed', path, sha256, size });
-  }
-
-  #announce(sha256: string): void {
-    for (const peer of this.#peers) peer.announce(sha256);
   }
 
   #onNoted(path: string): void {

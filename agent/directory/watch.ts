@@ -33,6 +33,8 @@ export interface TreeWatch {
   remove(path: string): void;
   /** False while any directory that was added could not be watched. */
   readonly isComplete: boolean;
+  /** How many could not be, since the system refused. */
+  readonly refused: number;
   /** Directories that are watched. */
   readonly size: number;
   close(): void;
@@ -56,6 +58,7 @@ class InotifyTree implements TreeWatch {
   readonly #inside = new Map<string, Set<string>>();
   readonly #stopListening: () => void;
   #hasWarned = false;
+  #isRefused = false;
   #isClosed = false;
 
   constructor(options: TreeWatchOptions) {
@@ -69,6 +72,10 @@ class InotifyTree implements TreeWatch {
 
   get isComplete(): boolean {
     return this.#unwatched.size === 0;
+  }
+
+  get refused(): number {
+    return this.#isRefused ? this.#unwatched.size : 0;
   }
 
   get size(): number {
@@ -90,12 +97,14 @@ class InotifyTree implements TreeWatch {
         old?.close();
         this.#watches.set(path, watch);
         this.#unwatched.delete(path);
+        if (this.isComplete) this.#isRefused = false;
         this.#note(path);
       }
     } catch (thrown) {
       const code = errorCode(thrown);
       // It has gone again: somebody will tell us so.
       if (code === 'files.absent' || code === 'files.symlink') return;
+      if (code === 'files.too_many_watches') this.#isRefused = true;
       this.#giveUp(path, thrown instanceof Error ? thrown.message : String(thrown));
     }
   }

@@ -340,20 +340,30 @@ test('a read-only member that claims our peer ID is no copy of a device that may
   await stop(alice, bob, guest);
 });
 
-test('two copies that only a third peer sees are reported there, and do not chase each other', async () => {
+test('two copies that only a third peer sees are reported and told there, and take new peer IDs', async () => {
   const { clock, network, alice, bob } = await members();
   await stop(bob);
   const copy = new TestDevice(clock);
   copy.disk.copyFrom(bob.device.disk);
   const twin = new Host('10.0.0.4:1', clock, network, copy);
   await Promise.all([bob.start(), twin.start()]);
+  const shared = bob.club.peer;
   await clock.run(bob.pool.dial(bob.keyId(), alice.address));
   await clock.run(twin.pool.dial(twin.keyId(), alice.address));
   const again = await clock.run(bob.pool.dial(bob.keyId(), alice.address));
   await clock.run(again.ended);
   const told = alice.changes.find(({ kind }) => kind === 'cloned');
-  assert.ok(told?.kind === 'cloned' && told.whose === 'theirs' && told.peer === bob.club.peer);
-  assert.equal(alice.pool.connections().length, 1);
+  assert.ok(told?.kind === 'cloned' && told.whose === 'theirs' && told.peer === shared);
+  await clock.pass(SECOND);
+  for (const each of [bob, twin]) {
+    if (each.club.peer === shared) await clock.run(each.pool.dial(each.keyId(), alice.address));
+    await clock.pass(SECOND);
+    assert.notEqual(each.club.peer, shared);
+    await clock.run(each.pool.dial(each.keyId(), alice.address));
+  }
+  assert.notEqual(bob.club.peer, twin.club.peer);
+  await clock.pass(1);
+  assert.equal(alice.pool.connections().length, 2, 'now both are members');
   await stop(alice, bob, twin);
 });
 

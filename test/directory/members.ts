@@ -15,6 +15,7 @@ import { clubSigner } from '../../agent/club/signer.ts';
 import { rsa } from '../../agent/crypto/rsa.ts';
 import type { ReplicatedDatabase } from '../../agent/database/club-database.ts';
 import { openClubDatabase } from '../../agent/database/database.ts';
+import { type InStep, openInStep } from '../../agent/database/in-step.ts';
 import { openReplication, type Replication } from '../../agent/database/replication.ts';
 import { conflictKey, isConflictWorthy } from '../../agent/directory/conflict.ts';
 import { openHashing } from '../../agent/directory/hashing.ts';
@@ -45,6 +46,7 @@ export class Member {
   sqlite!: Sqlite;
   database!: ReplicatedDatabase;
   replication!: Replication;
+  inStep!: InStep;
   share!: Share;
 
   constructor(name: string, top: string, keys: ClubKeys, options: MemberOptions) {
@@ -63,7 +65,7 @@ export class Member {
   }
 
   get extensions(): Extension[] {
-    return [this.replication, this.share.extension];
+    return [this.replication, this.inStep, this.share.extension];
   }
 
   async open(): Promise<void> {
@@ -97,7 +99,12 @@ export class Member {
       ...(this.#options.isJoining === undefined ? {} : { isJoining: this.#options.isJoining }),
       ...this.#options.share,
     });
-    this.share.on((event) => this.events.push(event));
+    const { database, replication, share } = this;
+    this.inStep = openInStep({ database, replication, holding: () => share.holding, clock, log });
+    this.share.on((event) => {
+      this.events.push(event);
+      this.inStep.disturb();
+    });
   }
 
   entered(session: RunningSession): void {
@@ -105,12 +112,15 @@ export class Member {
     void session.ended.then(() => this.#sessions.delete(session));
   }
 
-  async close(): Promise<void> {
+  /** @param last done to the database while nothing else is open */
+  async close(last: (member: Member) => Promise<void> = async () => {}): Promise<void> {
     for (const { session } of this.#sessions) session.close(undefined);
     await Promise.all([...this.#sessions].map(({ ended }) => ended));
+    this.inStep.close();
     await this.share.close();
     this.replication.close();
     this.database.close();
+    await last(this);
     this.sqlite.close();
   }
 

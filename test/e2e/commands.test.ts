@@ -68,3 +68,30 @@ test('codes are listed with the shares that they open', async (t) => {
     ],
   );
 });
+
+test('status tells on which members everything is, also of those that are away', async (t) => {
+  const [desk, kitchen] = await agentsFor(t, { name: 'desk' }, { name: 'kitchen laptop' });
+  assert.ok(desk && kitchen);
+  const [left, right] = await joined(desk, kitchen);
+  const safe = async () => (await desk.status()).shares[0]?.safe_on ?? [];
+  assert.deepEqual(await safe(), []);
+  await writeFile(join(left, 'song.mid'), 'v1');
+  const isThere = async () => (await readdir(right)).includes('song.mid');
+  await eventually('the laptop has it', async () => (await isThere()) && (await safe()).length === 1);
+  const [place] = await safe();
+  assert.deepEqual([place?.name, place?.connected], ['kitchen laptop', true]);
+  assert.match(await desk.run('status'), /\n {2}all of it is also on kitchen laptop \(since \d\d:\d\d\)\n/);
+
+  await kitchen.end();
+  await eventually('it is away', async () => (await safe())[0]?.connected === false);
+  await desk.restart();
+  await eventually('the folder was looked at', async () => (await desk.status()).shares[0]?.synced === true);
+  assert.deepEqual(await safe(), [{ ...place, connected: false }]);
+  const told = /\n {2}all of it is also on kitchen laptop \(since \d\d:\d\d, not connected now\)\n/;
+  assert.match(await desk.run('status'), told);
+  await writeFile(join(left, 'song.mid'), 'v2');
+  await eventually('that is nowhere else', async () => (await safe()).length === 0);
+  assert.match(await desk.run('status'), /\n {2}not known to be complete on any other member\n/);
+  await kitchen.start();
+  await eventually('now it is', async () => (await safe()).length === 1);
+});

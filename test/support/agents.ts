@@ -39,11 +39,17 @@ export interface StatusDocument {
       readonly ignore: readonly string[];
     };
     readonly put_right_files: number;
+    readonly safe_on: readonly {
+      readonly id: string;
+      readonly name: string | null;
+      readonly connected: boolean;
+      readonly since: string;
+    }[];
   }[];
   readonly peers: readonly { readonly id: string; readonly connected: boolean; readonly name: string }[];
   readonly holds: readonly { readonly code: string; readonly upload: boolean; readonly download: boolean }[];
   readonly month: { readonly up: number; readonly down: number };
-  readonly problems: readonly { readonly code: string }[];
+  readonly problems: readonly { readonly code: string; readonly remedy?: string }[];
 }
 
 export interface AgentOptions {
