@@ -87,7 +87,7 @@ class Guard implements RootGuard {
       this.#recovered();
       return true;
     } catch (thrown) {
-      this.#report(thrown);
+      if (!this.#isClosed) this.#report(thrown);
       return false;
     }
   }
@@ -140,7 +140,7 @@ class Guard implements RootGuard {
     });
     if (isNews)
       log.warn('nothing is synced, because the folder of the share is not as it should be', { why: message });
-    if (this.#isClosed || this.#retry !== undefined) return;
+    if (this.#retry !== undefined) return;
     this.#retry = clock.after(this.#wait, () => {
       this.#retry = undefined;
       this.#wait = Math.min(LONGEST_RETRY, this.#wait * 2);
