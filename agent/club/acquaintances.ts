@@ -3,12 +3,14 @@
  * peer IDs cost nothing: for each club some at once, then one write an hour, with all that has come until then. What a
  * power cut takes away is met again.
  *
- * There is no word for leaving a club. So who was not seen for 90 days is forgotten; and when there are too many, those
+ * There is no word for leaving a club. So who was not seen for 90 days, as the device lived through them whatever its clock
+ * said, is forgotten; and when there are too many, those
  * whom we have no address of, which only came to us, go first, and among them those met longest ago.
  */
 
 import type { Clock, Timer } from '../base/clock.ts';
 import { asError } from '../base/errors.ts';
+import { LivedTime } from '../base/lived-time.ts';
 import type { Logger } from '../base/log.ts';
 import { TokenBucket } from '../discovery/token-bucket.ts';
 import type { Section } from '../platform/state-file.ts';
@@ -34,6 +36,9 @@ const SEEN_AGAIN = 43_200n * 1_000_000_000n;
 const FORGOTTEN_AFTER = 90n * 86_400n * 1_000_000_000n;
 /** 2025-01-01: a clock before this was never set. */
 const CLOCK_IS_SET = 1_735_689_600n * 1_000_000_000n;
+/** The time that was lived through is written down so often, or at the end of the program. Nanoseconds. */
+const LIVED_EVERY = 86_400n * 1_000_000_000n;
+const LIVED_AT_END = 3_600n * 1_000_000_000n;
 /** Writes for one club. */
 const WRITES = { burst: 16, perSecond: 1 / 3_600 };
 
@@ -50,10 +55,12 @@ interface Circle {
 export class Acquaintances {
   readonly #options: AcquaintancesOptions;
   readonly #circles = new Map<string, Circle>();
+  readonly #time: LivedTime;
   #closed = false;
 
   constructor(options: AcquaintancesOptions) {
     this.#options = options;
+    this.#time = new LivedTime(options.clock, options.state.value.device.lived);
   }
 
   /** The latest first; none of a club that was left. */
@@ -76,6 +83,7 @@ export class Acquaintances {
       software: peer.software,
       addresses: peer.address === undefined ? others : [peer.address, ...others].slice(0, MAX_ADDRESSES),
       lastSeen: this.#options.clock.now(),
+      lived: this.#time.now().lived,
     };
     const rest = circle.peers.filter((each) => each !== known);
     if (known !== undefined && isOldNews(known, met)) {
@@ -91,13 +99,16 @@ export class Acquaintances {
   /** Forgets who was not seen for long. */
   sweep(): void {
     const now = this.#options.clock.now();
+    const { lived } = this.#time.now();
+    void this.#keepTime(LIVED_EVERY);
     if (now < CLOCK_IS_SET) return;
     for (const { id } of this.#options.state.value.clubs) {
       const circle = this.#circle(id);
       const kept = circle.peers.flatMap((peer) => {
         // Seen by a clock that was wrong: from now on it is right.
-        if (peer.lastSeen < CLOCK_IS_SET || peer.lastSeen > now) return [{ ...peer, lastSeen: now }];
-        return now - peer.lastSeen < FORGOTTEN_AFTER ? [peer] : [];
+        if (peer.lastSeen < CLOCK_IS_SET || peer.lastSeen > now) return [{ ...peer, lastSeen: now, lived }];
+        if (peer.lived === undefined) return [{ ...peer, lived }];
+        return lived - peer.lived < FORGOTTEN_AFTER ? [peer] : [];
       });
       if (kept.length === circle.peers.length && kept.every((peer, i) => peer === circle.peers[i])) continue;
       circle.peers = kept;
@@ -119,6 +130,20 @@ export class Acquaintances {
       circle.later?.cancel();
       await circle.writing;
       if (circle.isNews) await this.#writeNow(club, circle);
+    }
+    await this.#keepTime(LIVED_AT_END);
+  }
+
+  /** Never rejects. */
+  async #keepTime(worth: bigint): Promise<void> {
+    const { state, log } = this.#options;
+    const now = this.#time.now();
+    const { lived } = state.value.device;
+    if (now.lived - (lived?.lived ?? 0n) < worth) return;
+    try {
+      await state.update((value) => ({ ...value, device: { ...value.device, lived: now } }));
+    } catch (thrown) {
+      log.warn('the time that was lived through could not be written down', { error: asError(thrown) });
     }
   }
 

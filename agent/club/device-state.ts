@@ -15,6 +15,7 @@ import {
   type Schema,
   text,
   timestamp,
+  u63,
 } from '../base/schema.ts';
 import { formatTimestamp, parseTimestamp } from '../base/timestamp.ts';
 import { coreKeys } from './messages.ts';
@@ -48,6 +49,8 @@ const storedPeer = object({
   /** `HOST:PORT` where it was reached, the latest first. */
   addresses: field('addresses', list(text({ max: 300 }), { max: MAX_ADDRESSES })),
   lastSeen: field('last_seen', time),
+  /** The same by the time that the device lived through, nanoseconds: for its age. */
+  lived: optionalField('lived', u63),
 });
 
 const storedClub = object({
@@ -84,6 +87,8 @@ export const deviceState = object({
       fakeVerifierKey: field('fake_verifier_key', secret(hex(32))),
       /** Where it listened last: other members remember the address. */
       port: optionalField('port', integer({ min: 1, max: 65_535 })),
+      /** See `LivedTime`. */
+      lived: optionalField('lived', object({ lived: field('time', u63), seen: field('seen', time) })),
       /** Options that were set through the control socket. */
       options: field('options', dictionary(text({ max: 64 }), anyJson, { max: 64 })),
     }),

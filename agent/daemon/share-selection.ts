@@ -54,8 +54,9 @@ export interface ChangedParts {
 }
 
 /**
- * Changes what is kept, durably, and resolves when the share has noted it; the folder follows.
- * @throws SkylarkError (user) `ignore.*`, `only.*`, `share.can_not_send`.
+ * Changes what is kept, durably, and resolves when the share has noted it; the folder follows. If it can't be noted, the
+ * earlier choice stays the one that is stored and in force.
+ * @throws SkylarkError (user) `ignore.*`, `only.*`, `share.can_not_send`; (environment) `sqlite.*`.
  */
 export async function changeSelection(
   club: Club,
@@ -63,8 +64,17 @@ export async function changeSelection(
   { registry, share }: ChangedParts,
 ): Promise<SelectionRules> {
   checkMaySend(club.level, change);
-  const rules = changedRules(selectionOf(club), change);
-  await registry.configure(club.id, { settings: new Map([[SETTING, encodeRules(rules)]]) });
-  await share?.select(rules);
+  const before = selectionOf(club);
+  const rules = changedRules(before, change);
+  const store = (stored: SelectionRules) =>
+    registry.configure(club.id, { settings: new Map([[SETTING, encodeRules(stored)]]) });
+  await store(rules);
+  try {
+    await share?.select(rules);
+  } catch (thrown) {
+    // What is told of it must be true. If that fails, too, the next start does what was asked for.
+    await store(before).catch(() => undefined);
+    throw thrown;
+  }
   return rules;
 }

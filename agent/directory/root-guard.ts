@@ -91,7 +91,7 @@ class Guard implements RootGuard {
       this.#checkLater(LOOK_AGAIN, false);
       return true;
     } catch (thrown) {
-      this.#report(thrown);
+      if (!this.#isClosed) this.#report(thrown);
       return false;
     }
   }

@@ -83,8 +83,6 @@ export class Selecting {
   async reread(): Promise<void> {
     await this.#queued(() => this.#options.selection.rules).catch((thrown: unknown) => {
       if (this.#options.signal.aborted) return;
-      // To be tried again when something is placed.
-      this.#seen = undefined;
       this.#options.log.warn('what is kept of the share could not be changed', { error: asError(thrown) });
     });
   }

@@ -104,6 +104,31 @@ test('a device whose clock is set only later forgets nobody for that', async () 
   await again.close();
 });
 
+test('a clock that jumps makes a device forget nobody, however often', async () => {
+  const time = virtualClock();
+  let apart = 0n;
+  const host = new TestDevice({ ...time, now: () => time.now() + apart });
+  const registry = await host.start();
+  const { id } = await registry.create({ name: 'Music', folder: '/music' });
+  await registry.remember(id, { ...peer(1), address: '10.0.0.1:1' });
+  for (let times = 0; times < 3; times++) {
+    // Beyond 2200, before 1975, and right again.
+    for (const ms of [180n * 365n * BigInt(DAY), -55n * 365n * BigInt(DAY), 0n]) {
+      apart = ms * 1_000_000n;
+      await time.pass(2 * HOUR);
+      assert.deepEqual(idsOf(registry, id), [peer(1).id]);
+    }
+  }
+  await registry.close();
+  apart = 180n * 365n * BigInt(DAY) * 1_000_000n;
+  const again = await host.start();
+  await time.pass(2 * HOUR);
+  assert.deepEqual(idsOf(again, id), [peer(1).id], 'nor over a restart');
+  await time.pass(91 * DAY);
+  assert.deepEqual(idsOf(again, id), []);
+  await again.close();
+});
+
 test('nothing that is met stays behind when a share is left, and a failing disk loses nothing', async () => {
   const { clock, host, registry, id } = await someClub();
   host.disk.steps = 0;
