@@ -108,7 +108,8 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       time,
       clock,
       log: log.child('manners'),
-      onHold: ({ code, message }) => events.publish({ event: 'held', code, message }),
+      onHold: ({ code, message, isProblem }) =>
+        events.publish({ event: isProblem ? 'problem' : 'held', code, message }),
     }),
   );
   const shares = scope.own(

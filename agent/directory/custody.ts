@@ -65,6 +65,7 @@ export class Custody {
     const { club, sqlite, database, index, clock, received, download, selection } = options;
     this.damages = new Damages(sqlite, club, index);
     this.demand = new Demand(clock, received, download);
+    options.signal.addEventListener('abort', () => this.demand.close(), { once: true });
     this.history = new ArchiveHistory(options);
     this.reader = new ContentReader({ ...options, records: database, demand: this.demand });
     const { damages, reader } = this;

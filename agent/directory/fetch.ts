@@ -103,6 +103,7 @@ export class Fetcher {
     const source = new Source(number, peer);
     this.#sources.set(number, source);
     this.#schedule.addSource(number, this.#now());
+    this.#schedule.limitRange(number, SCHEDULE_LIMITS.firstRange);
     this.#retries.reset();
     this.#backlog.restart();
     source.send({ json: encode(messages.getPresence, {}) });

@@ -7,6 +7,8 @@ export interface ScheduleLimits extends SourceLimits {
   readonly contents: number;
   /** A request older than this is also given to an idle source, milliseconds. */
   readonly secondOpinion: number;
+  /** Bytes to ask for at a time before the first filter of a source says how many are welcome. */
+  readonly firstRange: number;
 }
 
 export const SCHEDULE_LIMITS: ScheduleLimits = {
@@ -17,6 +19,7 @@ export const SCHEDULE_LIMITS: ScheduleLimits = {
   mostBytes: 16_777_216,
   patience: 2_000,
   secondOpinion: 5_000,
+  firstRange: 65_536,
   stalled: 30_000,
 };
 

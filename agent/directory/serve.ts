@@ -46,6 +46,8 @@ export interface ServerOptions {
 interface Asked {
   readonly sha256: string;
   readonly range: readonly [bigint, bigint] | undefined;
+  /** Which of the rates held then. */
+  readonly regulation: number;
 }
 
 /** Requests that wait for their turn; a peer that has more waits itself. */
@@ -87,15 +89,21 @@ export class ContentServer {
   #spare: Uint8Array[] = [];
   #roomWaiters: (() => void)[] = [];
   readonly #controller = new AbortController();
+  readonly #stopListening: () => void;
+  /** Counts the rates that held, and the holds. */
+  #regulation = 0;
   #closed = false;
 
   constructor(options: ServerOptions) {
     this.#options = options;
+    this.#stopListening = options.upload.listen(() => {
+      this.#regulation += 1;
+    });
   }
 
   /** Takes a request. Resolves when another one may be taken, usually at once. */
   async get({ sha256, range }: MessageOf<typeof messages.get>): Promise<void> {
-    const asked: Asked = { sha256, range };
+    const asked: Asked = { sha256, range, regulation: this.#regulation };
     const lane = isSmall(asked) ? this.#small : this.#large;
     lane.waiting.add(asked);
     this.#advance(lane);
@@ -107,6 +115,7 @@ export class ContentServer {
   close(): void {
     this.#closed = true;
     this.#controller.abort();
+    this.#stopListening();
     this.#small.waiting.clear();
     this.#large.waiting.clear();
     this.#spare = [];
@@ -133,9 +142,11 @@ export class ContentServer {
     let passage: Passage | undefined;
     try {
       // Before anything is opened or read: it may have to wait for long.
-      passage = await this.#options.upload.enter(lengthOf(asked), this.#controller.signal);
-      // It is told by our filter that all contents wait; this is for what was asked before.
-      if (passage === undefined) return await this.#send({ json: notPresent(asked) });
+      if (!this.#isOutdated(asked))
+        passage = await this.#options.upload.enter(lengthOf(asked), this.#controller.signal);
+      // Our filter tells that all contents wait, or to ask for less at a time; this is for what was asked before.
+      if (passage === undefined || this.#isOutdated(asked))
+        return await this.#send({ json: notPresent(asked) });
       if (isSmall(asked) && (await this.#deliverSmall(asked, passage))) return;
       const opened = await this.#open(asked.sha256);
       if (opened === undefined) return await this.#send({ json: notPresent(asked) });
@@ -153,6 +164,12 @@ export class ContentServer {
     } finally {
       passage?.end();
     }
+  }
+
+  /** It was asked before there was a limit, and is so long that everything else would have to wait behind it. */
+  #isOutdated(asked: Asked): boolean {
+    const length = lengthOf(asked);
+    return asked.regulation !== this.#regulation && length > SMALL && length > this.#options.upload.piece;
   }
 
   /** The whole of a small file at once; false if that is not what was asked for, or anything is unusual about it. */

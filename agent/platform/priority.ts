@@ -23,9 +23,10 @@ export function lowerPriority(ionice = 'ionice'): Promise<Lowered> {
   const lowered = threads().filter(lowerThread);
   if (lowered.length === 0) return Promise.resolve('unchanged');
   const args = [...IO_CLASS, '-p', ...lowered.map(String)];
-  return new Promise((resolve) => {
+  return new Promise<Lowered>((resolve) => {
     execFile(ionice, args, { timeout: RUN_MS }, (error) => resolve(error === null ? 'both' : 'processor'));
-  });
+    // Without resources for one more process, it throws at once.
+  }).catch(() => 'processor');
 }
 
 function threads(): number[] {

@@ -3,7 +3,7 @@
 import type { ByteStream } from '../../agent/base/stream.ts';
 import type { RunningSession } from '../../agent/club/open-session.ts';
 import * as directory from '../../agent/directory/messages.ts';
-import { decode } from '../../agent/wire/message.ts';
+import { decode, encode } from '../../agent/wire/message.ts';
 import { type MessageStream, openMessageStream } from '../../agent/wire/message-stream.ts';
 import { memoryStreamPair } from '../support/memory-stream.ts';
 import { enter, type Member } from './members.ts';
@@ -30,6 +30,9 @@ export class ScriptedPeer {
     this.#stream = far;
     this.#messages = openMessageStream(far, { payloadLimit: () => 1_000_000_000n });
     this.#answer = answer;
+    // Before anything is asked of it: without a filter it would be asked for small pieces only.
+    const json = encode(directory.bloomFilter, { kValue: 1 });
+    void this.#messages.send({ json, payload: once(Uint8Array.of(0xff)) }).catch(() => {});
     this.session = enter(member, near, Buffer.from(name.padEnd(16, '.')).toString('hex'), 'read_write');
     // The end of the session is the end of both.
     void this.#receiveAll().catch(() => {});
@@ -68,4 +71,8 @@ export async function* inPieces(
     // A copy: whoever reads it may let go of its memory.
     yield Uint8Array.from(contents.subarray(offset + sent, offset + Math.min(length, sent + piece)));
   }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  yield bytes;
 }

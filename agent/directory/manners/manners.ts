@@ -137,7 +137,7 @@ export class Manners implements Flows {
     const { log, onHold } = this.#options;
     for (const hold of holds) {
       if (earlier.some(({ code }) => code === hold.code)) continue;
-      log.info('contents are held back', { code: hold.code, why: hold.message });
+      log[hold.isProblem ? 'warn' : 'info']('contents are held back', { code: hold.code, why: hold.message });
       onHold(hold);
     }
     for (const { code } of earlier)
