@@ -112,10 +112,10 @@ function describeShare(share: ShareStatus, status: Status, now: number): string[
   return [
     `${printable(name)} in ${printable(path)}${access}`,
     `  ${counted(files, 'file')}, ${readableBytes(bytes)}, ${state}; ${last}`,
-    ...describeSafety(share, now),
     ...describeSelection(selection).map((line) => `  ${line}`),
     ...elsewhere,
     ...undone,
+    ...describeSafety(share, now),
     ...members,
   ];
 }

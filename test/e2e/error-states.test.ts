@@ -178,3 +178,19 @@ peerTest('a system that has too few watches, until it has more', USER_NAMESPACES
   await writeFile(join(right, 'folder 39', 'new'), 'new');
   await eventually('all is watched', () => sameTree(left, right));
 });
+
+peerTest('another file system over the folder of the marker, with a copy of it', MOUNTS, async (t) => {
+  const { piano, left, right } = await onMedium(t);
+  const own = join(right, '.clearskies');
+  const copy = piano.folder('copy');
+  execFileSync('cp', ['-a', own, copy]);
+  mount('-t', 'tmpfs', 'none', own);
+  await tells(piano, 'share.marker_missing');
+  execFileSync('cp', [join(copy, 'share'), join(own, 'share')]);
+  await tells(piano, 'share.marker_other_device');
+  await writeFile(join(left, 'later'), 'x');
+  assert.deepEqual(await readdir(own), ['share']);
+  pullOut(own);
+  await isWell(piano);
+  await eventually('it goes on', () => sameTree(left, right));
+});

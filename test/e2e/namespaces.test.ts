@@ -10,7 +10,7 @@ import { peerTest } from '../support/peers.ts';
 
 peerTest(
   'two find each other by broadcast, sync both ways, and again after the cable was out',
-  NAMESPACES,
+  { ...NAMESPACES, timeout: 240_000 },
   async (t) => {
     const network = openNetwork(t, { piano: ['home'], laptop: ['home'] });
     const [piano, laptop] = await agentsFor(
@@ -40,7 +40,7 @@ peerTest(
 
 peerTest(
   'three machines in a chain of two networks converge, and the one between may restart',
-  NAMESPACES,
+  { ...NAMESPACES, timeout: 240_000 },
   async (t) => {
     const network = openNetwork(t, { attic: ['up'], stairs: ['up', 'down'], cellar: ['down'] });
     const [attic, stairs, cellar] = await agentsFor(
