@@ -19,15 +19,17 @@ export interface Timer {
   cancel(): void;
 }
 
-/** Of what a database can hold: 2262-04-11. Any later time is as wrong as that. */
+/** 2262-04-11. */
 const LATEST = 2n ** 63n - 1n;
+
+/** A time as databases count it, as every clock tells it: whatever is later, or earlier, is as wrong as the last one. */
+export function countable(time: bigint): bigint {
+  return time > LATEST ? LATEST : time < -LATEST ? -LATEST : time;
+}
 
 export const systemClock: Clock = {
   // Date, not performance.timeOrigin: the latter is fixed at start and does not follow the clock when it is set.
-  now() {
-    const now = BigInt(Date.now()) * 1_000_000n;
-    return now > LATEST ? LATEST : now < -LATEST ? -LATEST : now;
-  },
+  now: () => countable(BigInt(Date.now()) * 1_000_000n),
   monotonic: () => performance.now(),
   after(ms, callback) {
     const handle: unknown = setTimeout(callback, ms);

@@ -61,7 +61,7 @@ export const OPTIONS = {
   ),
 
   'directory.rescan_period': duration(
-    { min: MINUTE, max: 7 * 24 * 60 * MINUTE },
+    { min: 10_000, max: 7 * 24 * 60 * MINUTE },
     {
       text: 'How often a share is read through for changes that watching it has missed.',
       default: 60 * MINUTE,

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { fromUtf8 } from '../../agent/base/bytes.ts';
-import type { Clock } from '../../agent/base/clock.ts';
+import { type Clock, countable } from '../../agent/base/clock.ts';
 import { isJsonObject, parseJson, stringifyJson } from '../../agent/base/json.ts';
 import { Logger, silentLogger } from '../../agent/base/log.ts';
 import type { AccessLevel, AttachedExtension, Session } from '../../agent/club/session.ts';
@@ -71,7 +71,7 @@ export class Member {
     this.id = id;
     this.writable = writable;
     this.sqlite = openSqlite(path);
-    this.#clock = { ...clock, now: () => clock.now() + skew };
+    this.#clock = { ...clock, now: () => countable(clock.now() + skew) };
     this.#signer = signer ?? cheapSigner(writable);
     [this.database, this.replication] = this.#open(id);
   }

@@ -147,7 +147,7 @@ const USER_NAMESPACES = { programs: ['unshare', 'nsenter'], root: true, timeout:
 const LIMIT = '/proc/sys/user/max_inotify_watches';
 
 peerTest('a system that has too few watches, until it has more', USER_NAMESPACES, async (t) => {
-  const settings = { 'directory.rescan_period': '1m' };
+  const settings = { 'directory.rescan_period': '10s' };
   const [desk, piano] = await agentsFor(t, { name: 'desk' }, { name: 'piano', settings });
   assert.ok(desk && piano);
   await piano.end();
