@@ -129,7 +129,7 @@ test('a value that does not fit is an error with file, line and what is expected
     ['listen = "a:99999"', `line 1: listen: ${NO_ENDPOINT}`],
     ['listen = 49221', 'line 1: listen: it must be "ADDRESS:PORT", with the quotes'],
     ['log.level = "loud"', 'line 1: log.level: it must be one of "debug", "info", "warn", "error"'],
-    ['directory.rescan_period = "1s"', 'line 1: directory.rescan_period: it must be from 1m to 7d'],
+    ['directory.rescan_period = "1s"', 'line 1: directory.rescan_period: it must be from 10s to 7d'],
     [
       'directory.rescan_period = 60',
       'line 1: directory.rescan_period: it must be a time in quotes, such as "90s", "15m" or "24h"',

@@ -1,5 +1,6 @@
 /** A real temporary folder with a detector on it. */
 
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -75,6 +76,8 @@ export async function withFolder(
     await hashing.close();
     root.close();
     sqlite.close();
+    // Owners take permissions away from folders, which only root may ignore.
+    execFileSync('chmod', ['-R', 'u+rwx', top]);
     rmSync(top, { recursive: true, force: true });
   }
 }
