@@ -42,13 +42,13 @@ export interface ShareState
   extends Pick<ShareStatus, 'isPaused' | 'isJoining' | 'receiving' | 'sending' | 'problems'> {
   /** Undefined while nobody looks at the folder. */
   readonly progress: DetectorProgress | undefined;
-  /** The folder has been listed. */
-  readonly isReady: boolean;
+  /** The folder has been listed since the opening. */
+  readonly isListed: boolean;
 }
 
 export function shareStatus(
   { index, count, archive, ownChanges, cache, fetcher, flows, timeLeft }: ShareParts,
-  { progress, isReady, ...state }: ShareState,
+  { progress, isListed, ...state }: ShareState,
 ): ShareStatus {
   const { files, bytes } = index.totals();
   const pending = count.totals;
@@ -63,8 +63,8 @@ export function shareStatus(
       state.isPaused || flows.download.isHeld
         ? undefined
         : timeLeft.of(pending.bytes - BigInt(fetcher.partlyHere)),
-    isRecorded: isRecorded({ progress, isReady }),
-    isSynced: progress !== undefined && isReady && !isStopped && toDo === 0,
+    isRecorded: isRecorded({ progress, isListed }),
+    isSynced: progress !== undefined && isListed && !isStopped && toDo === 0,
     isScanning: progress?.isScanning ?? false,
     archivedBytes: archive.bytes,
     cachedBytes: cache.bytes,
@@ -73,14 +73,14 @@ export function shareStatus(
   };
 }
 
-function isRecorded({ progress, isReady }: Pick<ShareState, 'progress' | 'isReady'>): boolean {
-  return progress !== undefined && isReady && progress.toExamine.files === 0;
+function isRecorded({ progress, isListed }: Pick<ShareState, 'progress' | 'isListed'>): boolean {
+  return progress !== undefined && isListed && progress.toExamine.files === 0;
 }
 
 /** See `Holding`. Without counting anything: it is asked often. */
 export function shareHolding(
   { pending, custody }: ShareParts,
-  state: Pick<ShareState, 'progress' | 'isReady' | 'isPaused' | 'problems'>,
+  state: Pick<ShareState, 'progress' | 'isListed' | 'isPaused' | 'problems'>,
 ): Holding {
   const isGone = state.problems.some(({ stops }) => stops === 'everything');
   if (isGone || PARTIAL.some((kind) => pending.has(kind)) || custody.damages.problem() !== undefined)

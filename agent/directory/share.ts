@@ -61,7 +61,10 @@ export class Share {
   readonly #listeners = new Set<(event: ShareEvent) => void>();
   #detector: Detector | undefined;
   #joining: Joining | undefined;
+  /** What is in the folder is known well enough to put something into it. */
   #isReady = false;
+  /** The folder was looked at since the opening: until then, what was changed meanwhile is not known. */
+  #isListed = false;
   #isPaused = false;
   #closing: Promise<void> | undefined;
   #pruning: Timer | undefined;
@@ -130,7 +133,7 @@ export class Share {
     return {
       progress: this.#detector?.progress(),
       problems: this.problems(),
-      isReady: this.#isReady,
+      isListed: this.#isListed,
       isPaused: this.#isPaused,
       isJoining: this.#joining !== undefined,
       ...this.#peers.rates,
@@ -283,6 +286,7 @@ export class Share {
     void detector.ready.then(() => {
       if (this.#detector !== detector) return;
       this.#isReady = true;
+      this.#isListed = true;
       this.#wake();
     });
     detector.onProblem(() => {
@@ -301,6 +305,7 @@ export class Share {
     const detector = this.#detector;
     this.#detector = undefined;
     this.#isReady = false;
+    this.#isListed = false;
     await detector?.close();
     await changes.idle();
   }

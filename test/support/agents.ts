@@ -8,6 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { stringifyJson } from '../../agent/base/json.ts';
+import { connectControl } from '../../agent/control/client.ts';
+import { COMMANDS } from '../../agent/control/messages.ts';
 
 /** The program under test; the built binary can be put in its place. */
 const SKYLARK =
@@ -182,8 +185,15 @@ export class TestAgent {
     return stdout;
   }
 
+  /** What `skylark status --json` prints, without the start of a program for it: tests ask often. */
   async status(): Promise<StatusDocument> {
-    return JSON.parse(await this.run('status', '--json')) as StatusDocument;
+    const client = await connectControl(join(this.state, 'control'));
+    try {
+      const status = await client.request(COMMANDS.fullStatus, {});
+      return JSON.parse(stringifyJson(COMMANDS.fullStatus.answer.encode(status))) as StatusDocument;
+    } finally {
+      await client.close();
+    }
   }
 
   async code(share: string, ...options: readonly string[]): Promise<string> {
