@@ -217,6 +217,8 @@ export class Surroundings {
       for (const row of index.byInode(facts.ino).filter(isBeside))
         if ((await root.look(index.localPath(row.path)))?.ino === facts.ino) return true;
     }
+    // Elsewhere, two looks that differ only mean that a folder on the way was away for a moment.
+    if (!root.ignoresCase) return false;
     // Inodes prove nothing on FAT, but there the folder shows only one spelling.
     if ((await root.lookExactly(local)) !== undefined) return false;
     // Gone in this very moment, and no other spelling of anything.

@@ -144,6 +144,11 @@ export class ShareRoot {
     }
   }
 
+  /** Whether names may stand for files that no directory shows under them, as far as `learnSpelling` has found out. */
+  get ignoresCase(): boolean {
+    return this.#spelling.ignoresCase;
+  }
+
   /** Finds out whether the file system ignores case; once the share has its state folder. */
   async learnSpelling(): Promise<void> {
     try {

@@ -197,17 +197,40 @@ describe('a file is placed', () => {
   it('under its own name, also if what was in the way goes just when it is looked at', () =>
     inPlace(async (place) => {
       const { root } = place;
-      const { lookExactly } = root;
+      const { look } = root;
       fs.symlinkSync(tmpdir(), place.at('folder'));
-      root.lookExactly = (path) => {
+      root.look = (path) => {
         fs.rmSync(place.at('folder'), { force: true });
-        return lookExactly.call(root, path);
+        return look.call(root, path);
       };
       place.record({ uuid: 'd', key: '/folder', value: FOLDER });
       assert.equal(await place.apply('d'), 'blocked');
-      root.lookExactly = lookExactly;
+      root.look = look;
       assert.equal(await place.apply('d'), 'done');
       assert.deepEqual(place.shown(), ['folder/']);
+    }));
+
+  it('under its own name, also if a folder on the way is away while it is looked at', () =>
+    inPlace(async (place) => {
+      const { root } = place;
+      const { lookExactly } = root;
+      place.record({ uuid: 'd', key: '/folder', value: FOLDER });
+      assert.equal(await place.apply('d'), 'done');
+      root.lookExactly = async (path) => {
+        if (path !== '/folder/inner') return lookExactly.call(root, path);
+        fs.renameSync(place.at('folder'), `${place.folder} aside`);
+        try {
+          return await lookExactly.call(root, path);
+        } finally {
+          fs.renameSync(`${place.folder} aside`, place.at('folder'));
+        }
+      };
+      fs.mkdirSync(place.at('folder/inner'));
+      place.record({ uuid: 'i', key: '/folder/inner', value: FOLDER });
+      const outcome = await place.apply('i');
+      root.lookExactly = lookExactly;
+      if (outcome === 'blocked') assert.equal(await place.apply('i'), 'done');
+      assert.deepEqual(place.shown(), ['folder/', 'folder/inner/']);
     }));
 
   it('only when its contents are there', () =>
