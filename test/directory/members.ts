@@ -211,7 +211,7 @@ export function enter(member: Member, stream: ByteStream, peer: string, level: A
 export async function eventually(
   what: string,
   check: () => boolean | Promise<boolean>,
-  ms = 20_000,
+  ms = 60_000,
 ): Promise<void> {
   const end = Date.now() + ms;
   // Looking at whole folders again and again would take the time that they need.
