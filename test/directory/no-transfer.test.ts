@@ -97,6 +97,7 @@ peerTest('a change of case, and a move, on a card where case makes no difference
       // That the old folder is gone is noted a moment after the new one, so a may be in step in between.
       await eventually('a has it', () => readdirSync(a.folder).sort().join() === '.clearskies,OTHER,songs');
       await eventually('both are in step', () => [a, b].every(({ share }) => share.status().isSynced));
+      assert.deepEqual(readdirSync(a.folder).sort(), ['.clearskies', 'OTHER', 'songs']);
       assert.equal(await readFile(a.at('OTHER/SONG 7'), 'utf8'), 'Songs 7');
       assert.deepEqual(b.share.traffic(), before, 'no contents went over the wire');
     }),

@@ -67,7 +67,7 @@ test('listing tells an empty folder from one that is not there', async (t) => {
 });
 
 describe('a join that fails', () => {
-  /** Nobody is there: it is given up after a second. */
+  /** Nobody is there: it is given up after these seconds. */
   async function joinInVain(agent: TestAgent, code: string, folder: string, seconds = 1) {
     const { exitCode, stderr } = await agent.command('join', code, folder, '--timeout', String(seconds));
     assert.equal(exitCode, 75);
