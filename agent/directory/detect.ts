@@ -27,6 +27,8 @@ export interface DetectorProgress {
   readonly scanned: number;
   /** What is still to be read. */
   readonly toExamine: { readonly files: number; readonly bytes: bigint };
+  /** Something has disappeared that is not noted as deleted: it may turn up under another name, or is held. */
+  readonly isMissing: boolean;
 }
 
 export interface Detector {
@@ -221,6 +223,7 @@ class FolderDetector implements Detector {
       isScanning: this.#scans.isRunning,
       scanned: this.#scanned,
       toExamine: this.#options.index.unread(),
+      isMissing: this.#options.index.hasMarked('gone'),
     };
   }
 
@@ -297,7 +300,7 @@ class FolderDetector implements Detector {
     }
     this.#problems.removeObstacle(localPath);
     this.#options.onNoted?.(finding.path);
-    if (result === 'gone') this.#sweeper.noticed();
+    if (result === 'gone' || this.#sweeper.isHolding) this.#sweeper.noticed();
     if (result === 'stale') return;
     if (finding.kind === 'gone' || finding.kind === 'nothing') this.#watch.remove(localPath);
     if (finding.kind === 'directory') {
@@ -316,7 +319,7 @@ class FolderDetector implements Detector {
   }
 
   #sweepIfGone(): void {
-    if (this.#options.index.hasMarked('gone')) this.#sweeper.noticed();
+    if (this.#sweeper.isHolding || this.#options.index.hasMarked('gone')) this.#sweeper.noticed();
   }
 
   #scan(path: string, depth: ScanDepth): Promise<ScanResult> {

@@ -36,9 +36,9 @@ export interface RootGuard {
 
 /** Milliseconds between two looks for a folder that is not there. */
 const FIRST_RETRY = 1_000;
-const LONGEST_RETRY = 30_000;
-/** And for one that was there: a medium that is taken out says nothing. */
-const LOOK_AGAIN = 30_000;
+const LONGEST_RETRY = 10_000;
+/** And for one that was there: a medium that is taken out says nothing. A look reads one small file, from memory. */
+const LOOK_AGAIN = 10_000;
 
 export function openRootGuard(options: RootGuardOptions): RootGuard {
   return new Guard(options);

@@ -165,8 +165,7 @@ class Scan {
     }
     const localPath = joinPath(directory.localPath, entry.name);
     if (entry.facts === undefined) {
-      const code = errorCode(entry.error) ?? 'files.failed';
-      onObstacle({ path: localPath, code, message: describeError(entry.error) });
+      onObstacle({ path: localPath, code: entry.error.code, message: entry.error.message });
       return index.sharePath(directory.path, entry.name);
     }
     const obstacle = obstacleOf(entry.name, entry.facts);

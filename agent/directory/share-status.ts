@@ -53,7 +53,7 @@ export function shareStatus(
   const { files, bytes } = index.totals();
   const pending = count.totals;
   const isStopped = state.problems.some(({ stops }) => stops !== 'files');
-  const toDo = pending.files + pending.folders + (progress?.toExamine.files ?? 0);
+  const isAsKnown = isRecorded({ progress, isListed });
   return {
     ...state,
     files,
@@ -63,8 +63,8 @@ export function shareStatus(
       state.isPaused || flows.download.isHeld
         ? undefined
         : timeLeft.of(pending.bytes - BigInt(fetcher.partlyHere)),
-    isRecorded: isRecorded({ progress, isListed }),
-    isSynced: progress !== undefined && isListed && !isStopped && toDo === 0,
+    isRecorded: isAsKnown,
+    isSynced: isAsKnown && !isStopped && pending.files + pending.folders === 0,
     isScanning: progress?.isScanning ?? false,
     archivedBytes: archive.bytes,
     cachedBytes: cache.bytes,
@@ -74,7 +74,7 @@ export function shareStatus(
 }
 
 function isRecorded({ progress, isListed }: Pick<ShareState, 'progress' | 'isListed'>): boolean {
-  return progress !== undefined && isListed && progress.toExamine.files === 0;
+  return progress !== undefined && isListed && progress.toExamine.files === 0 && !progress.isMissing;
 }
 
 /** See `Holding`. Without counting anything: it is asked often. */

@@ -34,10 +34,12 @@ export interface SweepOptions {
 }
 
 export interface Sweeper {
-  /** Something is marked as gone. */
+  /** Something is marked as gone, or, while deletions are held, may be back. */
   noticed(): void;
   /** Whether something waits for its time; not what is held for its owner's word. */
   readonly isBusy: boolean;
+  /** Much is gone, and nothing is deleted until it is back, or the owner's word comes. */
+  readonly isHolding: boolean;
   /** The owner says that what is gone was meant to go. */
   allow(): void;
   close(): void;
@@ -65,6 +67,7 @@ class DeletionSweeper implements Sweeper {
   #first = 0;
   #isRunning = false;
   #isAllowed = false;
+  #isHolding = false;
   #isAgain = false;
   /** Deletions of the last minute. */
   #recent: { readonly at: number; readonly files: number }[] = [];
@@ -75,6 +78,10 @@ class DeletionSweeper implements Sweeper {
 
   get isBusy(): boolean {
     return this.#timer !== undefined || this.#isRunning;
+  }
+
+  get isHolding(): boolean {
+    return this.#isHolding;
   }
 
   noticed(): void {
@@ -131,9 +138,11 @@ class DeletionSweeper implements Sweeper {
     const gone = lost + earlier;
     const before = index.totals().files + earlier;
     if (lost === 0 || this.#isAllowed || gone < MASS_FILES || gone * 2 <= before) {
+      this.#isHolding = false;
       if (problems.clear(MASS)) log.info('deletions are no longer held');
       return false;
     }
+    this.#isHolding = true;
     const isNews = problems.set({
       code: MASS,
       message: `${gone} of ${before} files have disappeared at once; they are not deleted elsewhere`,

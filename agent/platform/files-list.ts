@@ -2,7 +2,8 @@
 
 import fs, { type Dir } from 'node:fs';
 import { fromUtf8 } from '../base/bytes.ts';
-import { type FileFacts, isAbsent, lstat, lstatSync } from './files-calls.ts';
+import type { SkylarkError } from '../base/errors.ts';
+import { type FileFacts, fileError, isAbsent, lstat, lstatSync } from './files-calls.ts';
 import type { DirectoryHandle } from './files-directories.ts';
 import { isOwnName } from './files-names.ts';
 
@@ -21,7 +22,7 @@ export type ListedEntry =
   /** A name that is not UTF-8, which can't be synced: shown with replacement characters. */
   | { readonly name: undefined; readonly shown: string }
   /** It is there, but the system would not say what it is. */
-  | { readonly name: string; readonly facts: undefined; readonly error: unknown };
+  | { readonly name: string; readonly facts: undefined; readonly error: SkylarkError };
 
 export async function* listDirectory(
   handle: DirectoryHandle,
@@ -94,7 +95,7 @@ function lookSync(handle: DirectoryHandle, name: string): ListedEntry | undefine
 
 /** Undefined for what disappeared since it was listed. */
 function failed(name: string, error: unknown): ListedEntry | undefined {
-  return isAbsent(error) ? undefined : { name, facts: undefined, error };
+  return isAbsent(error) ? undefined : { name, facts: undefined, error: fileError('look at', name, error) };
 }
 
 function push(entries: ListedEntry[], entry: ListedEntry | undefined): void {

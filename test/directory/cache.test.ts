@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { errorCode } from '../../agent/base/errors.ts';
 import { EVERYTHING, type SelectionRules } from '../../agent/directory/selection.ts';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 const SHALLOW: SelectionRules = { ...EVERYTHING, isShallow: true };
 const signal = new AbortController().signal;

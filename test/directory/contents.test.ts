@@ -6,7 +6,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 const sha256Of = (contents: string | Uint8Array) => createHash('sha256').update(contents).digest('hex');
 

@@ -24,7 +24,8 @@ import type { Contents } from '../../agent/directory/read-contents.ts';
 import { EVERYTHING } from '../../agent/directory/selection.ts';
 import type { VerifyResult, VerifyStep } from '../../agent/directory/verify.ts';
 import { openSqlite } from '../../agent/platform/sqlite.ts';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 const never = new AbortController().signal;
 const sha256 = (bytes: string | Uint8Array) => createHash('sha256').update(bytes).digest('hex');

@@ -5,9 +5,9 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { ShareRoot } from '../../agent/platform/files.ts';
+import { eventually } from '../support/eventually.ts';
 import { type Folder, inRecords, onDisk, withFolder } from './folder.ts';
 import { opened } from './hasty-detector.ts';
-import { eventually } from './members.ts';
 
 /** Puts a link in the place of a folder. @returns puts it back. */
 function swap(folder: Folder, path: string): () => void {

@@ -44,6 +44,26 @@ test('when most of a share disappears, nothing is deleted until it is back or th
   });
 });
 
+test('when all that had disappeared is back, the deletions are no longer held', async () => {
+  await withFolder(async (folder) => {
+    fs.mkdirSync(folder.at('/d'));
+    for (let i = 0; i < 30; i++) fs.writeFileSync(folder.at(`/d/f${i}`), `file ${i}`);
+    const detector = await opened(folder);
+    const away = join(folder.path, '..', 'away');
+    const isHeld = () => detector.problems().length > 0;
+    for (const isScanned of [true, false]) {
+      fs.renameSync(folder.at('/d'), away);
+      await detector.rescan();
+      assert.ok(isHeld());
+      fs.renameSync(away, folder.at('/d'));
+      if (isScanned) await detector.rescan();
+      for (let i = 0; i < 200 && isHeld(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
+      assert.deepEqual(detector.problems(), []);
+    }
+    assert.deepEqual(inRecords(folder), onDisk(folder));
+  });
+});
+
 test('changes that the database does not take are noted when it does, without another scan', async () => {
   await withFolder(async (folder) => {
     fill(folder, 2);

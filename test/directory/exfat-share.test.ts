@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';
+import { eventually } from '../support/eventually.ts';
 import { CARD, withCard } from '../support/exfat-card.ts';
 import { peerTest } from '../support/peers.ts';
-import { connect, eventually, withClub } from './members.ts';
+import { connect, withClub } from './members.ts';
 
 /** Names and contents, without our own. */
 function shown(folder: string): string[] {

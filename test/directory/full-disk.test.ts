@@ -7,7 +7,8 @@ import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
-import { connect, eventually, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, withClub } from './members.ts';
 
 /** A file system of 8 MiB; undefined where nothing can be mounted. */
 function mountSmall(t: TestContext): string | undefined {

@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { environmentError } from '../../agent/base/errors.ts';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 /** From here on the database can't grow. */
 function fill({ sqlite }: Member): void {

@@ -9,7 +9,8 @@ import { toHex } from '../../agent/base/bytes.ts';
 import { filterOf } from '../../agent/directory/held-filter.ts';
 import { Presence } from '../../agent/directory/presence.ts';
 import { EVERYTHING } from '../../agent/directory/selection.ts';
-import { connect, eventually, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, withClub } from './members.ts';
 
 async function* each(hashes: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* hashes;

@@ -6,9 +6,10 @@ import { rm, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { IN_STEP } from '../../agent/database/messages.ts';
 import { openMessageStream } from '../../agent/wire/message-stream.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree } from '../support/folder-tree.ts';
 import { memoryStreamPair } from '../support/memory-stream.ts';
-import { connect, enter, eventually, type Member, withClub } from './members.ts';
+import { connect, enter, type Member, withClub } from './members.ts';
 
 const holdersOf = (member: Member) => member.inStep.holders().map(({ id }) => id);
 const isHeldBy = (member: Member, ...others: readonly Member[]) =>

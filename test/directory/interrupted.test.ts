@@ -16,7 +16,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { systemClock } from '../../agent/base/clock.ts';
-import { eventually, type Member, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Member, withClub } from './members.ts';
 import { inPieces, ScriptedPeer } from './scripted-peer.ts';
 
 const sha256Of = (contents: Uint8Array) => createHash('sha256').update(contents).digest('hex');

@@ -10,7 +10,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { openLocalIndex } from '../../agent/directory/local-index.ts';
 import { newRow } from '../../agent/directory/scan.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 const QUIET = { share: { joiningQuiet: 300 }, isJoining: true };
 

@@ -5,7 +5,8 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { it } from 'node:test';
 import { openSqlite } from '../../agent/platform/sqlite.ts';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 /** As a crash leaves it: the file is in the archive, and nothing but the intent says why. */
 function interrupted(member: Member, name: string): void {

@@ -10,8 +10,9 @@ import { Archive } from '../../agent/directory/archive.ts';
 import { encodeIntents } from '../../agent/directory/intents.ts';
 import { openLocalIndex } from '../../agent/directory/local-index.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree } from '../support/folder-tree.ts';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 /** As a power cut leaves it between the removal of a file and its being noted. */
 async function cutWhileRemoving(member: Member, path: string): Promise<void> {

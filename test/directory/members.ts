@@ -3,7 +3,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { systemClock } from '../../agent/base/clock.ts';
 import { type LogEntry, Logger } from '../../agent/base/log.ts';
 import type { ByteStream } from '../../agent/base/stream.ts';
@@ -205,18 +204,4 @@ export function enter(member: Member, stream: ByteStream, peer: string, level: A
   });
   member.entered(session);
   return session;
-}
-
-/** Waits until it is so; fails with `what` after a while that no test should need. */
-export async function eventually(
-  what: string,
-  check: () => boolean | Promise<boolean>,
-  ms = 60_000,
-): Promise<void> {
-  const end = Date.now() + ms;
-  // Looking at whole folders again and again would take the time that they need.
-  for (let pause = 10; !(await check()); pause = Math.min(250, pause * 1.5)) {
-    if (Date.now() > end) throw new Error(`it never came true that ${what}`);
-    await wait(pause);
-  }
 }

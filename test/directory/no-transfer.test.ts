@@ -18,10 +18,11 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { eventually } from '../support/eventually.ts';
 import { CARD, withCard } from '../support/exfat-card.ts';
 import { sameTree } from '../support/folder-tree.ts';
 import { findProgram, peerTest } from '../support/peers.ts';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 async function fill(member: Member, folder: string, count: number): Promise<void> {
   await mkdir(member.at(folder), { recursive: true });

@@ -9,8 +9,9 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { eventually } from '../support/eventually.ts';
 import { sameTree } from '../support/folder-tree.ts';
-import { connect, eventually, withClub } from './members.ts';
+import { connect, withClub } from './members.ts';
 
 /** Names, contents and times: a file that was made and removed again shows in the time of its folder. */
 function stateOf(folder: string): string {

@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { EVERYTHING } from '../../agent/directory/selection.ts';
-import { connect, eventually, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, withClub } from './members.ts';
 
 /** Makes a file so that nobody can move or change it (chattr(1)); false where that is not possible. */
 function fasten(path: string): boolean {

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { symlink, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { Retries } from '../../agent/directory/retries.ts';
+import { eventually } from '../support/eventually.ts';
 import { virtualClock } from '../support/virtual-clock.ts';
-import { connect, eventually, withClub } from './members.ts';
+import { connect, withClub } from './members.ts';
 
 function timesOf(keepsFailing: ReadonlySet<string>) {
   const clock = virtualClock();

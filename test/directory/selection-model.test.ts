@@ -9,7 +9,8 @@ import { dirname, join } from 'node:path';
 import { it } from 'node:test';
 import fc from 'fast-check';
 import { EVERYTHING, type SelectionRules } from '../../agent/directory/selection.ts';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 /** Folders and files have different names: what happens where they clash is shown elsewhere. */
 const path = fc

@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { EVERYTHING, type SelectionRules } from '../../agent/directory/selection.ts';
-import { connect, eventually, type Member, withClub } from './members.ts';
+import { eventually } from '../support/eventually.ts';
+import { connect, type Member, withClub } from './members.ts';
 
 const rules = (changed: Partial<SelectionRules>): SelectionRules => ({ ...EVERYTHING, ...changed });
 

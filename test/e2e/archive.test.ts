@@ -8,7 +8,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, readlink, rm, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentsFor, eventually, joined, type TestAgent } from '../support/agents.ts';
+import { agentsFor, joined, type TestAgent } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 
 interface Version {
   readonly version: number;

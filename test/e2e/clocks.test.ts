@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentsFor, eventually, joined } from '../support/agents.ts';
+import { agentsFor, joined } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree } from '../support/folder-tree.ts';
 
 /** For an agent's process: its clock began at this time when the test did. The clock is the only thing that is faked. */

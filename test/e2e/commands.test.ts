@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentsFor, eventually, joined } from '../support/agents.ts';
+import { agentsFor, joined } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 
 test('status tells a read-only member of its files that do not spread, and of edits that were undone', async (t) => {
   const [writer, reader] = await agentsFor(t, { name: 'writer' }, { name: 'reader' });

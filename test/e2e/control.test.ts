@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { agentsFor, eventually } from '../support/agents.ts';
+import { agentsFor } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 import { peerTest } from '../support/peers.ts';
 
 /** Sends all lines at once and returns the answers. */

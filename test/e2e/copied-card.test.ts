@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { agentsFor, eventually, joined, type TestAgent } from '../support/agents.ts';
+import { agentsFor, joined, type TestAgent } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree, treeOf } from '../support/folder-tree.ts';
 import { peerTest } from '../support/peers.ts';
 

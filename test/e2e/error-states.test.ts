@@ -5,7 +5,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { agentsFor, eventually, joined, type TestAgent } from '../support/agents.ts';
+import { agentsFor, joined, type TestAgent } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree, treeOf } from '../support/folder-tree.ts';
 import { peerTest } from '../support/peers.ts';
 

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { agentsFor, eventually, type TestAgent } from '../support/agents.ts';
+import { agentsFor, type TestAgent } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 import { FAILING_DISK, mountFailingDisk } from '../support/failing-disk.ts';
 import { peerTest } from '../support/peers.ts';
 

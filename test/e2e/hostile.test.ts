@@ -12,7 +12,8 @@ import { accessOfCode, parseAccessCode } from '../../agent/club/access-code.ts';
 import { sha256 } from '../../agent/crypto/hash.ts';
 import { connectTcp } from '../../agent/platform/net.ts';
 import { connectChannel, type SecureChannel } from '../../agent/secure-channel/channel.ts';
-import { agentsFor, eventually, joined, type TestAgent } from '../support/agents.ts';
+import { agentsFor, joined, type TestAgent } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree } from '../support/folder-tree.ts';
 
 interface Setting {

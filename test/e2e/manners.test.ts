@@ -7,7 +7,8 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
-import { agentsFor, eventually, joined, type TestAgent } from '../support/agents.ts';
+import { agentsFor, joined, type TestAgent } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 
 /** Sets options of a running agent; what is given with `--set` could not be changed. */
 async function configure(agent: TestAgent, config: Readonly<Record<string, string>>): Promise<void> {

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { agentsFor, eventually, joinedByBroadcast } from '../support/agents.ts';
+import { agentsFor, joinedByBroadcast } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree, treeOf } from '../support/folder-tree.ts';
 import { NAMESPACES, openNetwork } from '../support/namespaces.ts';
 import { peerTest } from '../support/peers.ts';

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, it, test } from 'node:test';
-import { agentsFor, eventually, type TestAgent } from '../support/agents.ts';
+import { agentsFor, type TestAgent } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 
 test('the folder with the keys is never shared: not itself, nor one in it, nor one around it', async (t) => {
   const [agent] = await agentsFor(t, { name: 'a' });

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectControl } from '../../agent/control/client.ts';
 import { COMMANDS } from '../../agent/control/messages.ts';
-import { agentsFor, eventually, joined } from '../support/agents.ts';
+import { agentsFor, joined } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 
 const hash = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 /** Everything in a part of the hidden folder, at any depth. */

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentsFor, eventually, joined } from '../support/agents.ts';
+import { agentsFor, joined } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 
 async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });

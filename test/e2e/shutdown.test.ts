@@ -5,7 +5,8 @@ import { mkdir, open, readdir, truncate, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { agentsFor, eventually, type TestAgent } from '../support/agents.ts';
+import { agentsFor, type TestAgent } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 
 const GIB = 1_073_741_824;
 /** What an operating system waits before it kills, with a margin: the bound that the agent promises, milliseconds. */

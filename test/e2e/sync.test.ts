@@ -15,7 +15,8 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentsFor, eventually, joined } from '../support/agents.ts';
+import { agentsFor, joined } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree, treeOf } from '../support/folder-tree.ts';
 
 const ODD_NAMES = [

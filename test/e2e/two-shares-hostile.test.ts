@@ -13,7 +13,8 @@ import {
   type MessageStream,
   openMessageStream,
 } from '../../agent/wire/message-stream.ts';
-import { connect, enter, eventually, type Member, withClub } from '../directory/members.ts';
+import { connect, enter, type Member, withClub } from '../directory/members.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree, treeOf } from '../support/folder-tree.ts';
 import { memoryStreamPair } from '../support/memory-stream.ts';
 

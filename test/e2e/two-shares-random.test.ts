@@ -8,7 +8,8 @@ import assert from 'node:assert/strict';
 import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { type Connection, connect, eventually, type Member, withClub } from '../directory/members.ts';
+import { type Connection, connect, type Member, withClub } from '../directory/members.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree, treeOf } from '../support/folder-tree.ts';
 import { Owners, randomOf } from '../support/owners.ts';
 

@@ -17,7 +17,8 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { describe, it } from 'node:test';
-import { connect, eventually, type Member, withClub } from '../directory/members.ts';
+import { connect, type Member, withClub } from '../directory/members.ts';
+import { eventually } from '../support/eventually.ts';
 import { sameTree, treeOf } from '../support/folder-tree.ts';
 
 function same(a: Member, b: Member, what: string): Promise<void> {

@@ -7,7 +7,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentsFor, eventually, type TestAgent } from '../support/agents.ts';
+import { agentsFor, type TestAgent } from '../support/agents.ts';
+import { eventually } from '../support/eventually.ts';
 import { peerTest } from '../support/peers.ts';
 import { mountRottingDisk, ROTTING_DISK } from '../support/rotting-disk.ts';
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { errorCode } from '../../agent/base/errors.ts';
+import { nodeAsNobody } from '../support/nobody.ts';
 import { listAll, place, read, withCode, withShare } from './share-folder.ts';
 
 test('nothing is reached through a symbolic link, wherever it stands in the path', async () => {
@@ -238,7 +239,8 @@ test('handles are let go of, so that a medium can be unmounted', async () => {
 });
 
 test('folders that may not be read are an error, not empty', {
-  skip: !canBecomeNobody() && 'needs setpriv and root, to become somebody without rights',
+  skip:
+    nodeAsNobody(['--version']) === undefined && 'needs setpriv and root, to become somebody without rights',
 }, async () => {
   await withShare(async ({ root, at, outside }) => {
     fs.mkdirSync(at('/locked'));
@@ -257,33 +259,9 @@ test('folders that may not be read are an error, not empty', {
       await attempt(() => root.openFile('/secret'));
       await attempt(() => root.makeDirectory('/new', 0o755));
       console.log(codes.join(' '));`;
-    const { stdout, stderr } = spawnSync(
-      'setpriv',
-      [
-        '--reuid=65534',
-        '--regid=65534',
-        '--clear-groups',
-        process.execPath,
-        '--input-type=module',
-        '--eval',
-        program,
-      ],
-      { encoding: 'utf8', timeout: 20_000 },
-    );
-    assert.equal(stdout.trim(), Array.from({ length: 4 }, () => 'files.not_permitted').join(' '), stderr);
+    const result = nodeAsNobody(['--input-type=module', '--eval', program]);
+    const expected = Array.from({ length: 4 }, () => 'files.not_permitted').join(' ');
+    assert.equal(result?.stdout.trim(), expected, result?.stderr);
     fs.chmodSync(at('/locked'), 0o755);
   });
 });
-
-function canBecomeNobody(): boolean {
-  if (process.getuid?.() !== 0) return false;
-  // Also needs to be able to read this checkout.
-  const check = spawnSync('setpriv', [
-    '--reuid=65534',
-    '--regid=65534',
-    '--clear-groups',
-    process.execPath,
-    '--version',
-  ]);
-  return check.status === 0;
-}

@@ -249,20 +249,3 @@ async function joinWith(
   await second.run('join', code, to, '--name', share, ...where);
   return [from, to];
 }
-
-/**
- * Waits until `holds` is true. Polls, since the other side of a process boundary has no events for us; the deadline is
- * for a broken program, not a measurement.
- */
-export async function eventually(
-  what: string,
-  holds: () => Promise<boolean> | boolean,
-  timeoutMs = 60_000,
-): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
-    if (await holds()) return;
-    if (Date.now() > deadline) assert.fail(`not within ${timeoutMs / 1000} s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
