@@ -63,6 +63,8 @@ export interface LocalIndex {
   put(row: IndexRow, mark?: Mark): void;
   /** False if there was none. */
   remove(path: string): boolean;
+  /** Another name in the same folder, for a directory and for everything below it. Nothing may have that name yet. */
+  rename(path: string, name: string): void;
   totals(): IndexTotals;
 
   /** Where a path of the share lies on the disk. Both are equal unless a name on the way had to be replaced. */

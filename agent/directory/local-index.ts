@@ -7,7 +7,7 @@
  */
 
 import { fromHex } from '../base/bytes.ts';
-import type { FileFacts } from '../platform/files.ts';
+import { type FileFacts, parentOf } from '../platform/files.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import type { Comparison, IndexRow, IndexTotals, LocalIndex, Mark } from './index-row.ts';
 import {
@@ -246,6 +246,22 @@ class SqliteIndex implements LocalIndex {
       )
       .all(this.#share)
       .map(({ path }) => path);
+  }
+
+  rename(path: string, name: string): void {
+    const to = joinPath(parentOf(path), name);
+    const [after, before] = pathRange(path);
+    this.transaction(() => {
+      this.#sqlite
+        .prepare(
+          `UPDATE directory_file SET parent = ? || substr(parent, ?)
+           WHERE share = ? AND (parent = ? OR parent > ? AND parent < ?)`,
+        )
+        .run(to, Array.from(path).length + 1, this.#share, path, after, before);
+      this.#sqlite
+        .prepare('UPDATE directory_file SET name = ? WHERE share = ? AND parent = ? AND name = ?')
+        .run(name, this.#share, ...split(path));
+    });
   }
 
   countChildren(directory: string): number {

@@ -9,22 +9,19 @@ import { environmentError, errorCode } from '../base/errors.ts';
 import { type FileFacts, parentOf } from '../platform/files.ts';
 import type { ArchiveReason } from './archive.ts';
 import { moveFile, withAttributes } from './attributes.ts';
-import { type DirectoryEntry, type FileEntry, ROOT_KEY } from './entry.ts';
+import type { FileEntry } from './entry.ts';
 import { claimedRow, type IntendedRow, indexRow, intendedRow, localPathOf, pathsOf } from './intents.ts';
 import type { IndexRow } from './local-index.ts';
 import { isEnded, isUnwanted, neededFor } from './needed.ts';
 import type { PendingStore } from './pending.ts';
-import { desiredOf, directoryMode, type FileRecord, fileMode, sameClock } from './projection.ts';
+import { FolderPlacer, type Outcome } from './place-folder.ts';
+import { desiredOf, type FileRecord, fileMode, sameClock } from './projection.ts';
 import { putRight } from './put-right.ts';
 import type { Selection } from './selection.ts';
 import type { LocalContents, Supply } from './supply.ts';
 import { type Chain, type Room, Surroundings, type SurroundingsOptions, toArchive } from './surroundings.ts';
 
-/**
- * `done`: the folder shows the record. `content`: its contents are not here. `blocked`: something on the disk is in the
- * way, which will go away or be explained: try again later.
- */
-export type Outcome = 'done' | 'content' | 'blocked';
+export type { Outcome } from './place-folder.ts';
 
 export interface PlacerOptions extends Omit<SurroundingsOptions, 'place' | 'settle'> {
   readonly pending: PendingStore;
@@ -52,6 +49,7 @@ const DISK_DIFFERS: ReadonlySet<string | undefined> = new Set([
 export class Placer {
   readonly #options: PlacerOptions;
   readonly #surroundings: Surroundings;
+  readonly #folders: FolderPlacer;
   readonly #busy = new Map<string, Promise<Outcome>>();
   /** Records that have changed since we began to place them. */
   readonly #touched = new Set<string>();
@@ -66,6 +64,13 @@ export class Placer {
       settle: (uuid) => {
         this.settle(uuid);
       },
+    });
+    this.#folders = new FolderPlacer({
+      ...options,
+      surroundings: this.#surroundings,
+      settle: (uuid) => this.settle(uuid),
+      finish: (row, facts) => this.#finish(row, facts),
+      outcome: (uuid, isShown) => this.#outcome(uuid, isShown),
     });
   }
 
@@ -192,46 +197,8 @@ export class Placer {
       : records.get(desired.path)?.uuid === uuid;
     if (!isRightful) return 'blocked';
     return desired.kind === 'directory'
-      ? this.#directory(record, desired.path, desired.entry, row, chain)
+      ? this.#folders.place(record, desired.path, desired.entry, row, chain)
       : this.#file(record, desired.path, desired.entry, row, supply, chain);
-  }
-
-  async #directory(
-    record: FileRecord,
-    path: string,
-    entry: DirectoryEntry,
-    row: IndexRow | undefined,
-    chain: Chain,
-  ): Promise<Outcome> {
-    const { index, root, changes } = this.#options;
-    if (row !== undefined && row.path !== path) await this.#surroundings.takeAway(row, 'replaced');
-    const room = await this.#surroundings.clearTheWay(path, record.uuid, 'directory', chain);
-    if (room === undefined) return 'blocked';
-    const intended = intendedRow(record, path, 'directory', undefined, 0n, room.present?.localName);
-    let isShown = false;
-    await this.#surroundings.avoidingClashes(intended, async (chosen) => {
-      const local = localPathOf(index, path, chosen.localName);
-      let facts: FileFacts | undefined;
-      await changes.submit({
-        paths: pathsOf(chosen),
-        intent: { op: 'place', row: chosen },
-        perform: async () => {
-          facts = path === ROOT_KEY ? await root.check() : await this.#makeDirectory(path, local, entry);
-        },
-        finish: () => {
-          isShown = this.#finish(chosen, facts);
-        },
-      });
-    });
-    return this.#outcome(record.uuid, isShown);
-  }
-
-  async #makeDirectory(path: string, local: string, entry: DirectoryEntry): Promise<FileFacts> {
-    const { index, root } = this.#options;
-    const facts = await root.makeDirectory(local, directoryMode(entry, undefined));
-    if (index.byPath(path) === undefined) await this.#surroundings.checkOwn(path, local, facts);
-    const mode = directoryMode(entry, facts);
-    return (facts.mode & 0o777) === mode ? facts : root.setAttributes(local, { mode }, facts);
   }
 
   async #file(

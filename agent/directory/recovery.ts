@@ -151,6 +151,8 @@ async function whatHappened(
     };
   }
   const { row } = intent;
+  // Either spelling answers, and the detector sees which one it is.
+  if (intent.op === 'move' && row.kind === 'directory') return undefined;
   const local = localPathOf(index, row.path, row.localName);
   const facts = await root.look(local);
   if (facts === undefined || facts.kind !== row.kind) return undefined;

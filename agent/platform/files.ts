@@ -11,6 +11,7 @@
 import fs from 'node:fs';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { environmentError, errorCode, type SkylarkError } from '../base/errors.ts';
+import { type AttributeChange, applyAttributes } from './files-attributes.ts';
 import {
   chmod,
   close,
@@ -25,8 +26,6 @@ import {
   O_PATH,
   O_RDONLY,
   open,
-  stat,
-  utimes,
 } from './files-calls.ts';
 import {
   checkName,
@@ -37,6 +36,7 @@ import {
   parentOf,
 } from './files-directories.ts';
 import { type ListedEntry, listDirectory } from './files-list.ts';
+import { foldName } from './files-names.ts';
 import { type OpenFile, ReadableFile } from './files-read.ts';
 import { checkUnchanged, existsError, isThere, renameWithoutReplacing } from './files-rename.ts';
 import { type SmallFile, SmallFileReader } from './files-small.ts';
@@ -44,6 +44,7 @@ import { Spelling } from './files-spelling.ts';
 import { listTemporaries, openTemporary, type Temporary, type TemporaryOptions } from './files-temporary.ts';
 import { type DirectoryWatch, watchDirectory } from './files-watch.ts';
 
+export type { AttributeChange } from './files-attributes.ts';
 export type { FileFacts, FileKind, KnownFile } from './files-calls.ts';
 export { sameFacts } from './files-calls.ts';
 export { nameOf, parentOf } from './files-directories.ts';
@@ -56,13 +57,6 @@ export type { CommitOptions, Temporary, TemporaryOptions } from './files-tempora
 export { temporaryPath } from './files-temporary.ts';
 export type { DirectoryWatch, WatchListener } from './files-watch.ts';
 export { onWatchOverflow } from './files-watch.ts';
-
-export interface AttributeChange {
-  /** Permission bits, 0 to 0o777. */
-  readonly mode?: number;
-  /** Set to the microsecond; what the file system made of it stands in the returned facts. */
-  readonly mtimeNs?: bigint;
-}
 
 export interface ShareRootOptions {
   readonly clock?: Clock;
@@ -283,6 +277,24 @@ export class ShareRoot {
   }
 
   /**
+   * Gives a directory another spelling of its own name, where that makes no difference to the file system: in one step,
+   * since its owner may look at any time. The facts afterwards.
+   * @throws `files.exists` if `name` stands for something else, `files.absent`, other `files.*`.
+   */
+  async respell(path: string, name: string): Promise<FileFacts> {
+    const to = path.slice(0, -nameOf(path).length) + name;
+    if (!this.ignoresCase || foldName(nameOf(path)) !== foldName(name) || (await this.lookExactly(to)))
+      throw existsError(to);
+    return this.#changeIn(path, 'rename', (origin) => {
+      checkName(name);
+      const target = origin.slice(0, -nameOf(path).length) + name;
+      fs.renameSync(origin, target);
+      this.#spelling.forget();
+      return lstatSync(target);
+    });
+  }
+
+  /**
    * Gives the file at `from` the second name `to`, so that its contents outlive the first.
    * @throws `files.exists`, `files.changed`, `files.not_permitted` where the file system has no hard links.
    */
@@ -298,12 +310,7 @@ export class ShareRoot {
 
   /** Sets mode and time of a file or directory that is still as `expected`. The facts afterwards. */
   async setAttributes(path: string, change: AttributeChange, expected: KnownFile): Promise<FileFacts> {
-    const apply = async (named: string): Promise<FileFacts> => {
-      checkUnchanged(path, await stat(named), expected);
-      if (change.mode !== undefined) await chmod(named, change.mode & 0o777);
-      if (change.mtimeNs !== undefined) await utimes(named, change.mtimeNs);
-      return stat(named);
-    };
+    const apply = (named: string) => applyAttributes(named, path, change, expected);
     if (path === '/')
       return this.#directories
         .use('/', (handle) => apply(`/proc/self/fd/${handle.fd}`))

@@ -92,3 +92,37 @@ peerTest(
       }),
     ),
 );
+
+peerTest('a folder that is only spelled otherwise keeps its files, and its place', CARD, () =>
+  withCard((card) =>
+    withClub(async (club) => {
+      const a = await club.member('a');
+      const b = await club.member('b', { share: { path: card.path } });
+      const names = Array.from({ length: 20 }, (_, i) => `inner/song ${i}`);
+      fs.mkdirSync(a.at('music/inner'), { recursive: true });
+      for (const name of names) fs.writeFileSync(a.at(`music/${name}`), name);
+      connect(a, b);
+      await eventually('all are there', () => shown(card.path).length === names.length);
+      await eventually('all rests', () => [a, b].every(({ share }) => share.status().isSynced));
+      const inode = fs.statSync(join(card.path, 'music/inner/song 0')).ino;
+      fs.renameSync(a.at('music'), a.at('MUSIC'));
+      fs.writeFileSync(a.at('MUSIC/inner/song 1'), 'edited');
+      await eventually('the card shows it', () => {
+        const here = fs.readdirSync(card.path).filter((name) => name !== '.clearskies');
+        return (
+          String(here) === 'MUSIC' &&
+          fs.readFileSync(join(card.path, 'MUSIC/inner/song 1'), 'utf8') === 'edited'
+        );
+      });
+      await eventually('all rests again', () => [a, b].every(({ share }) => share.status().isSynced));
+      assert.deepEqual(shown(card.path), shown(a.folder));
+      assert.equal(shown(a.folder).length, names.length);
+      assert.equal(fs.statSync(join(card.path, 'MUSIC/inner/song 0')).ino, inode, 'nothing was written anew');
+      fs.writeFileSync(join(card.path, 'MUSIC/inner/from the card'), 'x');
+      await eventually('it is watched', () => fs.existsSync(a.at('MUSIC/inner/from the card')));
+      fs.renameSync(join(card.path, 'MUSIC'), join(card.path, 'Music'));
+      await eventually('and the same the other way', () => fs.existsSync(a.at('Music/inner/song 0')));
+      assert.deepEqual(b.share.problems(), []);
+    }),
+  ),
+);

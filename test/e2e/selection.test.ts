@@ -77,6 +77,24 @@ test('a share that only sends does nothing that others do', async (t) => {
   assert.match(await a.run('status'), /in sync; .*\n {2}only sends: .*\n {2}2 files \(.*\) not kept here\n/);
 });
 
+test('a device that may only read can not join to send, and its code stays good', async (t) => {
+  const [a, b] = await agentsFor(t, { name: 'a' }, { name: 'b' });
+  assert.ok(a && b);
+  const source = a.folder('Music');
+  await mkdir(source, { recursive: true });
+  await writeFile(join(source, 'song.mid'), 'song');
+  await a.run('share', source, '--name', 'Music');
+  const code = await a.code('Music', '--mode', 'read_only');
+  const copy = b.folder('Copy');
+  const asked = ['join', code, copy, '--peer', a.listen];
+  const { exitCode, stderr } = await b.command(...asked, '--direction', 'send', '--timeout', '8');
+  assert.equal(exitCode, 77, stderr);
+  assert.match(stderr, /this device can only receive it/);
+  assert.deepEqual((await b.status()).shares, []);
+  await b.run(...asked);
+  await eventually('it is there', async () => (await filesIn(copy)).length === 1);
+});
+
 test('a shallow copy lists what it does not have', async (t) => {
   const [a, b] = await agentsFor(t, { name: 'a' }, { name: 'b' });
   assert.ok(a && b);
