@@ -47,6 +47,8 @@ export class Discovery {
   #opening: Promise<void> | undefined;
   #reopen: Timer | undefined;
   #problem: SkylarkError | undefined;
+  /** While there is one, the network works; if it ends, it may no longer. */
+  #sessions = 0;
   #closed = false;
 
   constructor(options: DiscoveryOptions) {
@@ -66,6 +68,7 @@ export class Discovery {
     this.#watch = watchInterfaces({
       clock,
       onChange: () => this.#networkChanged(),
+      isUrgent: () => this.#sessions === 0,
       ...(network === undefined ? {} : { list: network.interfaces }),
     });
     if (options.lan !== undefined) this.#openLan(options.lan);
@@ -94,10 +97,13 @@ export class Discovery {
 
   /** To be told for each session with a member, whoever dialled, as soon as it stands. */
   sessionOpened(club: string, peer: string): void {
+    this.#sessions += 1;
     this.#dialler.sessionOpened(club, peer);
   }
 
   sessionEnded(club: string, peer: string): void {
+    this.#sessions -= 1;
+    if (!this.#closed) this.#watch.hurry();
     this.#dialler.sessionEnded(club, peer);
   }
 

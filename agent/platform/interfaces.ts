@@ -70,8 +70,11 @@ export interface InterfaceWatchOptions {
    * wrong then, even if the addresses are the same.
    */
   readonly onChange: (addresses: readonly InterfaceAddress[]) => void;
-  /** Milliseconds between looks. A look takes some 50 microseconds. Default 2,000. */
-  readonly periodMs?: number;
+  /**
+   * Whether a change should be found soon, which costs a look every two seconds; otherwise every ten. Each wakes the
+   * processor up, which costs more than the look itself. Default: always.
+   */
+  readonly isUrgent?: () => boolean;
   readonly clock?: Clock;
   /** Reads the addresses; given by tests only. */
   readonly list?: () => readonly InterfaceAddress[];
@@ -80,22 +83,28 @@ export interface InterfaceWatchOptions {
 export interface InterfaceWatch {
   /** As of the last look. */
   readonly addresses: readonly InterfaceAddress[];
+  /** Something points to a change: looks now. */
+  hurry(): void;
   close(): void;
 }
 
-const PERIOD_MS = 2_000;
+const URGENT_MS = 2_000;
+const CALM_MS = 10_000;
 /** The clock of the day ran ahead of the monotonic one by more than this: the machine slept (or its clock was set). */
 const SLEPT_NS = 15_000_000_000n;
 
 export function watchInterfaces(options: InterfaceWatchOptions): InterfaceWatch {
-  const { onChange, periodMs = PERIOD_MS, clock = systemClock, list = listInterfaces } = options;
+  const { onChange, isUrgent = () => true, clock = systemClock, list = listInterfaces } = options;
   let addresses = list();
   let seen = JSON.stringify(addresses);
   const lead = () => clock.now() - BigInt(Math.round(clock.monotonic() * 1e6));
   let lastLead = lead();
   let timer: Timer;
+  const lookAfter = (ms: number) => {
+    timer = clock.after(ms, look);
+  };
   const look = () => {
-    timer = clock.after(periodMs, look);
+    lookAfter(isUrgent() ? URGENT_MS : CALM_MS);
     const found = list();
     const text = JSON.stringify(found);
     const slept = lead() - lastLead > SLEPT_NS;
@@ -105,10 +114,14 @@ export function watchInterfaces(options: InterfaceWatchOptions): InterfaceWatch 
     seen = text;
     onChange(addresses);
   };
-  timer = clock.after(periodMs, look);
+  lookAfter(URGENT_MS);
   return {
     get addresses() {
       return addresses;
+    },
+    hurry() {
+      timer.cancel();
+      lookAfter(0);
     },
     close: () => timer.cancel(),
   };

@@ -26,7 +26,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { countFiles, cpuOf, median, timed, until } from './measuring.ts';
+import { countFiles, cpuOf, exactCpuOf, median, timed, until } from './measuring.ts';
 import { type Replicator, rsync, skylark, syncthing } from './replicators.ts';
 
 const { values } = parseArgs({
@@ -109,11 +109,15 @@ async function measure(replicator: Replicator, figures: Figures): Promise<void> 
   if (replicator.rescan !== undefined) note('rescan, ms', await timed(replicator.rescan));
   if (replicator.restart === undefined) return;
   note('start to answering, ms', await replicator.restart());
-  await wait(10_000);
+  // Both clean up after their start for half a minute.
+  await wait(60_000);
   note('idle, MB of PSS', pssOf(replicator.pid));
-  const idle = cpuOfB() ?? 0;
-  await wait(20_000);
-  note('idle, ms of CPU a minute', ((cpuOfB() ?? 0) - idle) * 3);
+  const { pid } = replicator;
+  if (pid !== undefined) {
+    const idle = exactCpuOf(pid);
+    await wait(20_000);
+    note('idle, ms of CPU a minute', (exactCpuOf(pid) - idle) * 3);
+  }
   const arrivals: number[] = [];
   for (let i = 0; i < 5; i++) {
     const name = `new ${i}`;

@@ -70,6 +70,26 @@ test('a change of addresses is noticed, once', async () => {
   assert.equal(changes.length, 1);
 });
 
+test('a change is found later where it is not urgent, and at once where something points to it', async () => {
+  const clock = virtualClock();
+  let [looks, isUrgent] = [0, false];
+  const list = () => {
+    looks += 1;
+    return [];
+  };
+  const watch = watchInterfaces({ clock, list, onChange: () => undefined, isUrgent: () => isUrgent });
+  await clock.pass(60_000);
+  assert.ok(looks <= 8, `${looks} looks in a minute`);
+  looks = 0;
+  watch.hurry();
+  await clock.pass(1);
+  assert.equal(looks, 1);
+  isUrgent = true;
+  await clock.pass(60_000);
+  assert.ok(looks >= 25, `${looks} looks in a minute`);
+  watch.close();
+});
+
 test('a sleep of the machine is a change of the network', async () => {
   const virtual = virtualClock();
   let slept = 0n;
