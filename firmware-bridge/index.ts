@@ -10,6 +10,7 @@ import type { Logger } from '../agent/base/log.ts';
 import { nearestName } from '../agent/base/nearest.ts';
 import { printable } from '../agent/base/printable.ts';
 import type { Display, Driver } from './drivers/driver.ts';
+import { folderDriver } from './drivers/folder.ts';
 import { skylinkDriver } from './drivers/skylink.ts';
 import { Keeper, type KeeperEvent, type KeeperStatus } from './keeper.ts';
 import type { MirrorMode } from './mirror.ts';
@@ -17,14 +18,14 @@ import type { MirrorMemory } from './mirror-memory.ts';
 import type { ShareFolder } from './share-folder.ts';
 import { crc32c } from './skylink/crc32c.ts';
 import { connect } from './transports/connect.ts';
-import { formatSource, isUnstableName, parseSource } from './transports/source.ts';
+import { formatSource, isUnstableName, parseSource, type Source } from './transports/source.ts';
 
 /** `[[bridge.device]]` of the configuration. */
 export interface DeviceConfig {
-  /** `serial:/dev/serial/by-id/...?baud=115200`, `tcp://HOST:PORT`. */
+  /** `serial:/dev/serial/by-id/...?baud=115200`, `usb:VENDOR:PRODUCT`, `tcp://HOST:PORT`, `dir:/media/NAME`. */
   readonly source: string;
-  /** `skylink`. */
-  readonly driver: string;
+  /** One of `DRIVERS`; undefined: `folder` for a folder, `skylink` for a line. */
+  readonly driver: string | undefined;
   /** Name or ID of the share. */
   readonly share: string;
   /** Within the share; empty: the share itself. */
@@ -77,7 +78,9 @@ export interface Bridge {
   close(): Promise<void>;
 }
 
-const DRIVERS: ReadonlyMap<string, Driver> = new Map([[skylinkDriver.name, skylinkDriver]]);
+const DRIVERS: ReadonlyMap<string, Driver> = new Map(
+  [skylinkDriver, folderDriver].map((driver) => [driver.name, driver]),
+);
 
 /** @throws SkylarkError (user, exit code 78) `bridge.source`, `bridge.driver`, `bridge.folder`, `bridge.twice`. */
 export function openBridge(options: BridgeOptions): Bridge {
@@ -92,9 +95,9 @@ export function openBridge(options: BridgeOptions): Bridge {
   for (const { keeper } of kept) keeper.start();
   return {
     status: () =>
-      kept.map(({ keeper, device, folder }) => {
-        const { source, driver, share, mode } = device;
-        return { source, driver, share, folder, mode, ...keeper.status };
+      kept.map(({ keeper, driver, device, folder }) => {
+        const { source, share, mode } = device;
+        return { source, driver: driver.name, share, folder, mode, ...keeper.status };
       }),
     show(display, { seconds = 0, source } = {}) {
       for (const { keeper, device } of kept) {
@@ -110,14 +113,7 @@ export function openBridge(options: BridgeOptions): Bridge {
 function prepare(device: DeviceConfig, options: BridgeOptions) {
   const source = parseSource(device.source);
   const label = formatSource(source);
-  const driver = DRIVERS.get(device.driver);
-  if (driver === undefined) {
-    const nearest = nearestName(device.driver, DRIVERS.keys());
-    throw userError('bridge.driver', `there is no driver ${printable(device.driver, 40)}`, {
-      remedy: nearest ? `did you mean ${nearest}` : `choose one of ${[...DRIVERS.keys()].join(', ')}`,
-      exitCode: EXIT.configuration,
-    });
-  }
+  const driver = driverFor(source, device.driver);
   const folder = parseFolder(device.folder);
   const { share, mode } = device;
   const log = options.log.child('device', { source: label });
@@ -137,7 +133,28 @@ function prepare(device: DeviceConfig, options: BridgeOptions) {
     ...(options.random ? { random: options.random } : {}),
     onEvent: (event) => options.onEvent({ ...event, source: device.source, share, folder }),
   });
-  return { keeper, label, folder };
+  return { keeper, driver, label, folder };
+}
+
+/** @throws SkylarkError (user, exit code 78) `bridge.driver`. */
+export function driverFor(source: Source, name: string | undefined): Driver {
+  const isFolder = source.kind === 'dir';
+  const chosen = name ?? (isFolder ? folderDriver.name : skylinkDriver.name);
+  const driver = DRIVERS.get(chosen);
+  if (driver === undefined) {
+    const nearest = nearestName(chosen, DRIVERS.keys());
+    throw userError('bridge.driver', `there is no driver ${printable(chosen, 40)}`, {
+      remedy: nearest ? `did you mean ${nearest}` : `choose one of ${[...DRIVERS.keys()].join(', ')}`,
+      exitCode: EXIT.configuration,
+    });
+  }
+  if (isFolder !== (driver === folderDriver)) {
+    throw userError('bridge.driver', `the driver ${chosen} does not go with a source like ${source.kind}:`, {
+      remedy: isFolder ? 'leave out the driver' : 'choose the driver that the device speaks, usually skylink',
+      exitCode: EXIT.configuration,
+    });
+  }
+  return driver;
 }
 
 /** A path of the owner's choice: said wrong, it is told rather than mended. */

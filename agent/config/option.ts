@@ -95,16 +95,17 @@ export function text<D extends string | undefined>(
   return option<string | undefined>(texts, 'text', decode, true) as Option<OrUndefined<string, D>>;
 }
 
-export function choice<const C extends readonly string[]>(
+export function choice<const C extends readonly string[], D extends C[number] | undefined>(
   choices: C,
-  texts: Texts<C[number]>,
-): Option<C[number]> {
+  texts: TextsOf<C[number] | undefined, D>,
+): Option<OrUndefined<C[number], D>> {
   const listed = choices.map((one) => JSON.stringify(one)).join(', ');
+  const type = choices.length === 1 ? listed : `one of ${listed}`;
   const decode = (value: Plain) => {
     if (typeof value === 'string' && choices.includes(value)) return value;
-    throw new Unfit(`it must be ${choices.length === 1 ? listed : `one of ${listed}`}`);
+    throw new Unfit(`it must be ${type}`);
   };
-  return option(texts, choices.length === 1 ? listed : `one of ${listed}`, decode, true);
+  return option<C[number] | undefined>(texts, type, decode, true) as Option<OrUndefined<C[number], D>>;
 }
 
 export function flag(texts: Texts<boolean>): Option<boolean> {

@@ -189,7 +189,7 @@ export const OPTIONS = {
 
   'bridge.device': tables(
     {
-      text: 'A device whose recordings become files of a share, over a serial port or TCP. One such table for each device.',
+      text: 'A device whose recordings become files of a share, over a serial port, USB or TCP, or as a medium. One such table for each device.',
       example: `source = "serial:/dev/serial/by-id/usb-Piano_1-if00?baud=1000000"
 driver = "skylink"
 share = "Music"
@@ -199,14 +199,15 @@ folder = "piano"`,
       source: text(
         { max: 1_024 },
         {
-          text: 'Where the device is: `serial:/dev/...?baud=N`, preferably a path under `/dev/serial/by-id`, or `tcp://HOST:PORT`.',
+          text: 'Where the device is: `serial:/dev/...?baud=N`, preferably a path under `/dev/serial/by-id`; `usb:VENDOR:PRODUCT[:SERIAL]?baud=N`, wherever it is plugged in; `tcp://HOST:PORT`; or `dir:/media/NAME`, a medium or folder (`?mount=required`, `any` or `/media/NAME`: what must be mounted; by default the path itself below `/media`, `/mnt` and `/run/media`).',
           ...required,
           example: '"tcp://127.0.0.1:5000"',
         },
       ),
-      driver: choice(['skylink'], {
+      driver: choice(['skylink', 'folder'], {
         text: "The device's protocol.",
-        default: 'skylink',
+        default: undefined,
+        otherwise: '`folder` for `dir:`, `skylink` for everything else',
         example: '"skylink"',
       }),
       share: text(

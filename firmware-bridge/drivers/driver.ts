@@ -9,12 +9,15 @@ import type { Logger } from '../../agent/base/log.ts';
 import type { ByteStream } from '../../agent/base/stream.ts';
 
 /** How a device is reached. A driver refuses kinds that it can't use with `bridge.connection`. */
-export type Connection = {
-  readonly kind: 'stream';
-  readonly stream: ByteStream;
-  /** Of a serial line. */
-  readonly baud?: number;
-};
+export type Connection =
+  | {
+      readonly kind: 'stream';
+      readonly stream: ByteStream;
+      /** Of a serial line. */
+      readonly baud?: number;
+    }
+  /** A folder of this system: a medium that is mounted, or one that another program writes. */
+  | { readonly kind: 'directory'; readonly path: string };
 
 export interface DriverOptions {
   readonly clock: Clock;

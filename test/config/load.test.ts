@@ -55,7 +55,7 @@ test('a file sets options in any of the ways TOML offers', () => {
   assert.equal(configuration['security.guesses_per_hour'], 5);
   assert.equal(configuration['log.level'], 'debug');
   assert.deepEqual(configuration['bridge.device'], [
-    { source: 'tcp://127.0.0.1:5000', driver: 'skylink', share: 'Music', folder: '', mode: 'archive' },
+    { source: 'tcp://127.0.0.1:5000', driver: undefined, share: 'Music', folder: '', mode: 'archive' },
     {
       source: 'serial:/dev/ttyACM0?baud=115200',
       driver: 'skylink',
@@ -154,7 +154,7 @@ test('a value that does not fit is an error with file, line and what is expected
     ['[[bridge.device]]\nshare = "a"', 'line 1: bridge.device[1]: source is missing'],
     [
       '[[bridge.device]]\nsource = "a"\nshare = "a"\n[[bridge.device]]\nsource = "a"\nshare = "b"\ndriver = "morse"',
-      'line 7: bridge.device[2].driver: it must be "skylink"',
+      'line 7: bridge.device[2].driver: it must be one of "skylink", "folder"',
     ],
     [
       '[[bridge.device]]\nsource = "a"\nshares = "a"',

@@ -1,8 +1,7 @@
 /** The bridge as the daemon opens it: a piano on a TCP port, a real folder. */
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../agent/base/clock.ts';
@@ -11,81 +10,11 @@ import { type LogEntry, Logger, silentLogger } from '../../agent/base/log.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
 import { listenTcp } from '../../agent/platform/net.ts';
 import { openFolderWriter } from '../../firmware-bridge/folder-writer.ts';
-import {
-  type Bridge,
-  type BridgeEvent,
-  type BridgeOptions,
-  type DeviceConfig,
-  openBridge,
-} from '../../firmware-bridge/index.ts';
+import { type DeviceConfig, openBridge } from '../../firmware-bridge/index.ts';
 import { openPiano, type ServedPiano } from '../../firmware-bridge/simulator/piano.ts';
 import { content } from './conformance.ts';
 import { TestMemory } from './memory-folder.ts';
-
-interface Stage {
-  readonly path: string;
-  readonly events: BridgeEvent[];
-  readonly memory: TestMemory;
-  open(devices: readonly Partial<DeviceConfig>[], options?: Partial<BridgeOptions>): Bridge;
-  /** Waits for something to have happened, or to become true with something that happens. */
-  until(what: (event: BridgeEvent) => boolean): Promise<BridgeEvent>;
-}
-
-async function stage(t: TestContext): Promise<Stage> {
-  const path = mkdtempSync(join(tmpdir(), 'skylark-bridge-'));
-  const root = await openShareRoot(path);
-  const events: BridgeEvent[] = [];
-  const waiting = new Set<() => void>();
-  const memory = new TestMemory();
-  const bridges: Bridge[] = [];
-  // The agent's clock keeps no process alive.
-  const awake = setInterval(() => {}, 1_000);
-  t.after(async () => {
-    for (const bridge of bridges) await bridge.close();
-    clearInterval(awake);
-    root.close();
-    rmSync(path, { recursive: true });
-  });
-  return {
-    path,
-    events,
-    memory,
-    open(devices, options = {}) {
-      const bridge = openBridge({
-        devices: devices.map((device) => ({
-          source: 'tcp://127.0.0.1:1',
-          driver: 'skylink',
-          share: 'music',
-          folder: 'piano',
-          mode: 'archive',
-          ...device,
-        })),
-        folderFor: async ({ folder, label }) => openFolderWriter({ root, folder, label }),
-        memory,
-        clock: systemClock,
-        log: silentLogger,
-        onEvent: (event) => {
-          events.push(event);
-          for (const wake of [...waiting]) wake();
-        },
-        ...options,
-      });
-      bridges.push(bridge);
-      return bridge;
-    },
-    until: (what) =>
-      new Promise((resolve) => {
-        const look = () => {
-          const found = events.find(what);
-          if (found === undefined) return;
-          waiting.delete(look);
-          resolve(found);
-        };
-        waiting.add(look);
-        look();
-      }),
-  };
-}
+import { stage } from './stage.ts';
 
 async function piano(t: TestContext, options: Parameters<typeof openPiano>[0] = {}): Promise<ServedPiano> {
   const opened = await openPiano({ seed: 11, ...options });
@@ -234,6 +163,16 @@ test('a wrong configuration is told before anything is opened', () => {
     });
   };
   assert.throws(open({ source: 'usb:1' }), { code: 'bridge.source', exitCode: 78 });
+  assert.throws(open({ driver: 'folder' }), {
+    code: 'bridge.driver',
+    exitCode: 78,
+    remedy: /usually skylink/,
+  });
+  assert.throws(open({ source: 'dir:/media/x' }), {
+    code: 'bridge.driver',
+    exitCode: 78,
+    remedy: /leave out/,
+  });
   assert.throws(open({ driver: 'skylnik' }), {
     code: 'bridge.driver',
     exitCode: 78,

@@ -27,6 +27,32 @@ test('a TCP address, also IPv6', () => {
   assert.deepEqual(parseSource('tcp://[::1]:4001'), { kind: 'tcp', endpoint: { host: '::1', port: 4001 } });
 });
 
+test('a USB device, with and without a serial number', () => {
+  const line = { baud: 115_200, hardwareFlow: false };
+  const pico = { kind: 'usb', vendor: '2e8a', product: '000a' } as const;
+  assert.deepEqual(parseSource('usb:2E8A:000a'), { ...pico, serialNumber: undefined, ...line });
+  assert.deepEqual(parseSource('usb:2e8a:000a:E6:60?baud=9600'), {
+    ...pico,
+    serialNumber: 'E6:60',
+    ...line,
+    baud: 9_600,
+  });
+});
+
+test('a folder, which is a medium where media are mounted', () => {
+  const dir = (path: string, mountPoint: string | undefined) => ({ kind: 'dir', path, mountPoint });
+  assert.deepEqual(parseSource('dir:/media/stick/'), dir('/media/stick', '/media/stick'));
+  assert.deepEqual(parseSource('dir:/run/media/me/a b'), dir('/run/media/me/a b', '/run/media/me/a b'));
+  assert.deepEqual(parseSource('dir:/media/stick?mount=any'), dir('/media/stick', undefined));
+  assert.deepEqual(
+    parseSource('dir:/media/stick/in?mount=/media/stick'),
+    dir('/media/stick/in', '/media/stick'),
+  );
+  assert.deepEqual(parseSource('dir:/srv/scans'), dir('/srv/scans', undefined));
+  assert.deepEqual(parseSource('dir:/srv/scans?mount=required'), dir('/srv/scans', '/srv/scans'));
+  assert.deepEqual(parseSource('dir:/mediathek'), dir('/mediathek', undefined));
+});
+
 test('what is wrong is said, with what to do', () => {
   const wrong: readonly (readonly [string, RegExp, RegExp])[] = [
     ['', /does not say what kind/, /write serial:/],
@@ -39,6 +65,15 @@ test('what is wrong is said, with what to do', () => {
     ['serial:/dev/x?buad=9600', /unknown option buad/, /did you mean baud/],
     ['serial:/dev/x?flow=xonxoff', /unknown flow control/, /hardware/],
     ['serial:/dev/x?a?b', /no absolute path/, /by-id/],
+    ['usb:2e8a', /no vendor and product/, /lsusb/],
+    ['usb:2e8a:000g', /no vendor and product/, /lsusb/],
+    ['usb:2e8a:000a:', /no vendor and product/, /SERIAL/],
+    ['usb:2e8a:000a?buad=1', /unknown option buad/, /did you mean baud/],
+    ['dir:media', /no absolute path/, /dir:\/media/],
+    ['dir:/media/../etc', /no absolute path/, /dir:\/media/],
+    ['dir:/media/x?mount=maybe', /unknown kind of mount/, /mount=any/],
+    ['dir:/media/x?mount=/media/y', /unknown kind of mount/, /mount=any/],
+    ['dir:/media/x?mode=1', /unknown option mode/, /mount/],
     ['tcp:host:1', /no host and port/, /tcp:\/\//],
     ['tcp://host', /no host and port/, /tcp:\/\//],
     ['tcp://host:99999', /no host and port/, /tcp:\/\//],
