@@ -9,6 +9,7 @@ import { EXIT, userError } from '../agent/base/errors.ts';
 import type { Logger } from '../agent/base/log.ts';
 import { nearestName } from '../agent/base/nearest.ts';
 import { printable } from '../agent/base/printable.ts';
+import { type CheckResult, checkDevice } from './device-check.ts';
 import type { Display, Driver } from './drivers/driver.ts';
 import { folderDriver } from './drivers/folder.ts';
 import { skylinkDriver } from './drivers/skylink.ts';
@@ -40,6 +41,8 @@ export interface FolderRequest {
   /** For `openFolderWriter`: another one for each device. */
   readonly label: string;
 }
+
+export type { CheckResult } from './device-check.ts';
 
 export interface BridgeOptions {
   readonly devices: readonly DeviceConfig[];
@@ -171,4 +174,33 @@ function parseFolder(folder: string): string {
     });
   }
   return `/${components.join('/')}`;
+}
+
+export interface DeviceTestOptions {
+  /** As in the configuration. */
+  readonly source: string;
+  readonly driver: string | undefined;
+  /** Files may be written to the device; they are deleted again where it can do that. */
+  readonly mayWrite: boolean;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Opens a device for itself alone, without any share, and tries what it can do.
+ * @throws SkylarkError (user) `bridge.source`, `bridge.driver`; what kept the device from being opened; the signal's reason.
+ */
+export async function* testDevice(options: DeviceTestOptions): AsyncGenerator<CheckResult, void> {
+  const { clock, log, signal, mayWrite } = options;
+  const source = parseSource(options.source);
+  const driver = driverFor(source, options.driver);
+  const connection = await connect(source, signal);
+  const device = await driver.open(connection, { clock, log, signal, onEvent: () => undefined });
+  try {
+    const baud = connection.kind === 'stream' ? connection.baud : undefined;
+    yield* checkDevice({ device, clock, signal, mayWrite, baud });
+  } finally {
+    await device.close();
+  }
 }

@@ -16,6 +16,7 @@ export const COMMANDS: CommandTable = {
   history: async () => (await import('./history.ts')).default,
   restore: async () => (await import('./restore.ts')).default,
   verify: async () => (await import('./verify.ts')).default,
+  bridge: async () => (await import('./bridge.ts')).default,
   pause: async () => (await import('./pause.ts')).pause,
   resume: async () => (await import('./pause.ts')).resume,
   stop: async () => (await import('./stop.ts')).default,

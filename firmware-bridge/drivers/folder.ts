@@ -7,9 +7,9 @@ import { utf8 } from '../../agent/base/bytes.ts';
 import { type Clock, sleep, type Timer } from '../../agent/base/clock.ts';
 import { asError, errorCode, SkylarkError, userError } from '../../agent/base/errors.ts';
 import { type FileFacts, openShareRoot, type ShareRoot } from '../../agent/platform/files.ts';
+import { fileSystemId, type Mount, mountOf, readMounts } from '../../agent/platform/mounts.ts';
 import { deviceError } from '../device-error.ts';
 import { crc32c } from '../skylink/crc32c.ts';
-import { fileSystemId, type Mount, mountOf, readMounts } from '../transports/mounts.ts';
 import type {
   Capability,
   Connection,

@@ -1,12 +1,12 @@
 /** From a source to a connection. */
 
 import { environmentError } from '../../agent/base/errors.ts';
+import { readMounts } from '../../agent/platform/mounts.ts';
 import { connectTcp } from '../../agent/platform/net.ts';
+import { findUsbPort } from '../../agent/platform/usb-ports.ts';
 import type { Connection } from '../drivers/driver.ts';
-import { readMounts } from './mounts.ts';
 import { openSerialPort } from './serial.ts';
 import type { Source } from './source.ts';
-import { findUsbPort } from './usb.ts';
 
 /** @throws SkylarkError `serial.*`, `net.*`, `device.not_mounted`; or the signal's reason. */
 export async function connect(source: Source, signal: AbortSignal): Promise<Connection> {

@@ -74,6 +74,8 @@ export class TestAgent {
   listen = '';
   /** The command through which its process is started the next time; it must become the process itself. */
   through: readonly string[] = [];
+  /** More arguments of `run`, the next time that it is started. */
+  arguments: readonly string[] = [];
   /** Beside our own, the next time that it is started. */
   environment: Readonly<Record<string, string>> = {};
   #log = '';
@@ -121,7 +123,7 @@ export class TestAgent {
       ...this.#options.settings,
     };
     const set = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-    const [program, args] = this.argv(['run', '--state', this.state, ...set]);
+    const [program, args] = this.argv(['run', '--state', this.state, ...this.arguments, ...set]);
     const [first = program, ...rest] = [...this.through, program, ...args];
     const child = spawn(first, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],

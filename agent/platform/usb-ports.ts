@@ -5,8 +5,8 @@
 
 import { readdir, readFile, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { environmentError } from '../../agent/base/errors.ts';
-import { printable } from '../../agent/base/printable.ts';
+import { environmentError } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 
 export interface UsbPort {
   /** `/dev/ttyACM0`. */

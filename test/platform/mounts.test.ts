@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { mountOf, parseMountinfo, readMounts } from '../../../firmware-bridge/transports/mounts.ts';
+import { mountOf, parseMountinfo, readMounts } from '../../agent/platform/mounts.ts';
 
 test('the mount of a path is the last one that is nearest around it', () => {
   const mounts = parseMountinfo(

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { findUsbPort, usbPorts } from '../../../firmware-bridge/transports/usb.ts';
+import { findUsbPort, usbPorts } from '../../agent/platform/usb-ports.ts';
 
 interface Plugged {
   readonly tty: string;
