@@ -112,6 +112,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
         events.publish({ event: isProblem ? 'problem' : 'held', code, message }),
     }),
   );
+  let bridge: Bridge | undefined;
   const shares = scope.own(
     new Shares({
       registry,
@@ -125,6 +126,7 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
       log,
       onShareEvent: (club, event) => {
         publishAll(events, shareEvents(club, event));
+        if (event.kind === 'placed') bridge?.look([club.id, club.name]);
         if (event.kind !== 'put_right') return;
         log.warn(
           'a change made here does not spread: the share is read-only here; it is kept in the archive',
@@ -134,7 +136,10 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
           },
         );
       },
-      onRecords: (club, changes) => publishAll(events, recordEvents(club, changes)),
+      onRecords: (club, changes) => {
+        publishAll(events, recordEvents(club, changes));
+        bridge?.look([club.id, club.name]);
+      },
     }),
   );
   await shares.openAll();
@@ -177,7 +182,6 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
     events.publish({ event: `peer_${change.kind}`, share: club.id, peer: peer.id, peerName: peer.name });
   });
 
-  let bridge: Bridge | undefined;
   const stop = Promise.withResolvers<void>();
   const agent = openAgent({
     stateFolder: folder,

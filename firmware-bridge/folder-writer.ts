@@ -1,9 +1,9 @@
 /** The folder of a share, through the anchored and atomic file access that all of the agent uses. */
 
 import { utf8 } from '../agent/base/bytes.ts';
-import { environmentError, internalError } from '../agent/base/errors.ts';
+import { environmentError, errorCode, internalError } from '../agent/base/errors.ts';
 import type { FileFacts, ShareRoot, Temporary } from '../agent/platform/files.ts';
-import type { IncomingFile, PlacedFile, ShareFolder } from './share-folder.ts';
+import type { IncomingFile, ListedFile, PlacedFile, ShareFolder } from './share-folder.ts';
 import { crc32c } from './skylink/crc32c.ts';
 
 export interface FolderWriterOptions {
@@ -17,6 +17,7 @@ export interface FolderWriterOptions {
 }
 
 const READ_PIECE = 65_536;
+const MAX_LISTED = 100_000;
 /** Left free for everything else on the disk. Bytes. */
 const RESERVE = 16n * 1024n * 1024n;
 
@@ -58,6 +59,27 @@ class FolderWriter implements ShareFolder {
   async look(path: string): Promise<PlacedFile | undefined> {
     const facts = await this.#root.look(this.#folder + path);
     return facts && new Seen(facts);
+  }
+
+  async *list(): AsyncGenerator<ListedFile, void> {
+    const folders = [''];
+    let count = 0;
+    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+      try {
+        for await (const batch of this.#root.list(this.#folder + folder || '/')) {
+          for (const entry of batch) {
+            if (entry.name === undefined || !('facts' in entry) || entry.facts === undefined) continue;
+            const path = `${folder}/${entry.name}`;
+            if (entry.facts.kind === 'directory') folders.push(path);
+            else if (entry.facts.kind === 'file' && count++ < MAX_LISTED)
+              yield { path, file: new Seen(entry.facts) };
+          }
+        }
+      } catch (thrown) {
+        // Nothing was put there yet, or it was taken away meanwhile.
+        if (errorCode(thrown) !== 'files.absent') throw thrown;
+      }
+    }
   }
 
   async *read(path: string): AsyncGenerator<Uint8Array, void> {

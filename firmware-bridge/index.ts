@@ -5,10 +5,11 @@
 
 import { utf8 } from '../agent/base/bytes.ts';
 import type { Clock } from '../agent/base/clock.ts';
-import { EXIT, userError } from '../agent/base/errors.ts';
+import { asError, EXIT, userError } from '../agent/base/errors.ts';
 import type { Logger } from '../agent/base/log.ts';
 import { nearestName } from '../agent/base/nearest.ts';
 import { printable } from '../agent/base/printable.ts';
+import { parseIgnoreLines } from '../agent/directory/ignore.ts';
 import { type CheckResult, checkDevice } from './device-check.ts';
 import type { Display, Driver } from './drivers/driver.ts';
 import { folderDriver } from './drivers/folder.ts';
@@ -32,6 +33,10 @@ export interface DeviceConfig {
   /** Within the share; empty: the share itself. */
   readonly folder: string;
   readonly mode: MirrorMode;
+  /** Patterns of the files in the folder that are sent to the device; empty: none. */
+  readonly send: readonly string[];
+  /** Bytes of the largest file that is sent. */
+  readonly sendLargest: number;
 }
 
 export interface FolderRequest {
@@ -78,6 +83,8 @@ export interface Bridge {
    * @param options `seconds` how long (0 or none: until something else is shown); `source`: only on that device.
    */
   show(display: Display, options?: { readonly seconds?: number; readonly source?: string }): void;
+  /** Something in a share has changed, which may be meant for a device. @param shares its name and ID */
+  look(shares: readonly string[]): void;
   close(): Promise<void>;
 }
 
@@ -107,6 +114,9 @@ export function openBridge(options: BridgeOptions): Bridge {
         if (source === undefined || source === device.source) keeper.show(display, seconds);
       }
     },
+    look(shares) {
+      for (const { keeper, device } of kept) if (shares.includes(device.share)) keeper.look();
+    },
     async close() {
       await Promise.all(kept.map(({ keeper }) => keeper.close()));
     },
@@ -128,6 +138,7 @@ function prepare(device: DeviceConfig, options: BridgeOptions) {
     connect: (signal) => connect(source, signal),
     driver,
     mode,
+    send: { patterns: parseSend(device.send), largest: device.sendLargest },
     memory: options.memory,
     memoryKey: `${share} ${folder}`,
     openFolder: () => options.folderFor(request),
@@ -158,6 +169,18 @@ export function driverFor(source: Source, name: string | undefined): Driver {
     });
   }
   return driver;
+}
+
+/** @throws SkylarkError (user, exit code 78) `bridge.send`. */
+function parseSend(lines: readonly string[]) {
+  try {
+    return parseIgnoreLines(lines);
+  } catch (thrown) {
+    throw userError('bridge.send', `send is no list of patterns: ${asError(thrown).message}`, {
+      exitCode: EXIT.configuration,
+      cause: thrown,
+    });
+  }
 }
 
 /** A path of the owner's choice: said wrong, it is told rather than mended. */

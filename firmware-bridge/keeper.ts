@@ -3,7 +3,7 @@
  * the agent runs, whatever becomes of the line.
  */
 
-import { type Clock, sleep } from '../agent/base/clock.ts';
+import { type Clock, sleep, type Timer } from '../agent/base/clock.ts';
 import { asError, errorCode, internalError } from '../agent/base/errors.ts';
 import type { Logger } from '../agent/base/log.ts';
 import { openBackoff } from '../agent/base/retry.ts';
@@ -20,6 +20,7 @@ import {
 } from './drivers/driver.ts';
 import { Mirror, type MirrorEvent, type MirrorMode, type MirrorProgress, type Problem } from './mirror.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
+import { Sender, type SenderEvent, type SendRules } from './sender.ts';
 import type { ShareFolder } from './share-folder.ts';
 
 export type DeviceState =
@@ -32,6 +33,7 @@ export type DeviceState =
 
 export type KeeperEvent =
   | MirrorEvent
+  | SenderEvent
   | { readonly kind: 'button' }
   | { readonly kind: 'battery-low'; readonly percent: number }
   | { readonly kind: 'connected'; readonly device: DeviceFacts }
@@ -44,6 +46,8 @@ export interface KeeperOptions {
   readonly mode: MirrorMode;
   readonly memory: MirrorMemory;
   readonly memoryKey: string;
+  /** What of the folder may go to the device. */
+  readonly send: SendRules;
   readonly openFolder: () => Promise<ShareFolder>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -74,6 +78,8 @@ const RETRY = { first: 1_000, longest: 300_000 };
 const POLL = 60_000;
 /** Between two passes at least. Milliseconds. */
 const BREATH = 250;
+/** What was changed a moment ago is looked at again after this. Milliseconds. */
+const UNSETTLED = 2_500;
 const BATTERY_LOW = 15;
 const BATTERY_FINE = 25;
 /** Before this the agent's own clock was never set. 2024-01-01. */
@@ -91,6 +97,8 @@ export class Keeper {
   #device: Device | undefined;
   #facts: DeviceFacts | undefined;
   #mirror: Mirror | undefined;
+  #sender: Sender | undefined;
+  #soon: Timer | undefined;
   #earlierLines = NO_LINE;
   #problems: readonly Problem[] = [];
   #battery: number | undefined;
@@ -134,7 +142,15 @@ export class Keeper {
     this.#wake?.();
   }
 
+  /** The folder has changed: there may be something for the device. */
+  look(): void {
+    if (this.#options.send.patterns.length === 0) return;
+    this.#due.files = true;
+    this.#wake?.();
+  }
+
   async close(): Promise<void> {
+    this.#soon?.cancel();
     this.#ending.abort(internalError('bridge.closed', 'the bridge was closed'));
     await this.#running;
     await this.#mirror?.close();
@@ -228,6 +244,7 @@ export class Keeper {
       for (const file of this.#offered.splice(0))
         problems.push(...(await this.#mirror.take(device, file, signal)));
       if (capability(device, 'list')) problems.push(...(await this.#mirror.pass(device, signal)));
+      problems.push(...(await this.#send(device, signal)));
       this.#noteProblems(problems);
     } catch (thrown) {
       if (signal.aborted || errorCode(thrown)?.startsWith('device.')) throw thrown;
@@ -241,9 +258,20 @@ export class Keeper {
   }
 
   async #openMirror(): Promise<Mirror> {
-    const { memory, memoryKey, mode, clock, log, onEvent } = this.#options;
+    const { memory, memoryKey, mode, send, clock, log, onEvent } = this.#options;
     const folder = await this.#options.openFolder();
-    return new Mirror({ folder, memory, memoryKey, mode, clock, log, onEvent });
+    const mirror = new Mirror({ folder, memory, memoryKey, mode, clock, log, onEvent });
+    this.#sender = new Sender({ folder, mirror, rules: send, clock, onEvent });
+    return mirror;
+  }
+
+  async #send(device: Device, signal: AbortSignal): Promise<readonly Problem[]> {
+    const pass = await this.#sender?.pass(device, signal);
+    if (pass?.isUnsettled) {
+      this.#soon?.cancel();
+      this.#soon = this.#clock.after(UNSETTLED, () => this.look());
+    }
+    return pass?.problems ?? [];
   }
 
   #noteProblems(problems: readonly Problem[]): void {

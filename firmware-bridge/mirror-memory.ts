@@ -17,16 +17,29 @@ export interface MirroredFile {
   readonly placedMtimeNs: bigint;
 }
 
+/** A file of the owner's that was written to the device, as it was then. */
+export interface SentFile {
+  /** Within the share's folder, with one leading slash. */
+  readonly path: string;
+  readonly size: number;
+  /** Nanoseconds since 1970. */
+  readonly mtimeNs: bigint;
+}
+
 export interface MirroredDevice {
   /** Up to where the device's changes are known. */
   readonly mark: string | undefined;
   readonly files: Iterable<MirroredFile>;
+  readonly sent: Iterable<SentFile>;
 }
 
 export type MemoryChange =
   /** Replaces the file with the same key, if any. */
   | { readonly kind: 'put'; readonly file: MirroredFile }
   | { readonly kind: 'forget'; readonly key: string }
+  /** Replaces that of the same path, if any. */
+  | { readonly kind: 'sent'; readonly file: SentFile }
+  | { readonly kind: 'unsent'; readonly path: string }
   | { readonly kind: 'mark'; readonly mark: string | undefined };
 
 /**

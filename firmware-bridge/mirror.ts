@@ -10,7 +10,7 @@ import type { Logger } from '../agent/base/log.ts';
 import { deviceError } from './device-error.ts';
 import { collectListing, Falls, Vanished } from './device-listing.ts';
 import { capability, type Device, type DeviceFile } from './drivers/driver.ts';
-import type { MemoryChange, MirroredFile, MirrorMemory } from './mirror-memory.ts';
+import type { MemoryChange, MirroredFile, MirrorMemory, SentFile } from './mirror-memory.ts';
 import { pathOfName } from './names.ts';
 import { type Place, Placement } from './placement.ts';
 import { type Arrived, Reception } from './reception.ts';
@@ -72,6 +72,7 @@ export class Mirror {
   readonly #files = new Map<string, MirroredFile>();
   /** Path in the folder -> key. */
   readonly #owners = new Map<string, string>();
+  readonly #sent = new Map<string, SentFile>();
   /** Keys of what is on the device, but not (yet) mirrored: still being written, or failed. */
   readonly #others = new Set<string>();
   readonly #falls = new Falls();
@@ -141,6 +142,22 @@ export class Mirror {
     return problems;
   }
 
+  /** The device's file that lies at a path of the folder. */
+  at(path: string): MirroredFile | undefined {
+    const key = this.#owners.get(path);
+    return key === undefined ? undefined : this.#files.get(key);
+  }
+
+  /** The owner's files that the device was given, by their paths. */
+  get sent(): ReadonlyMap<string, SentFile> {
+    return this.#sent;
+  }
+
+  /** The device was given a file, or has lost one, by our doing. */
+  note(changes: readonly MemoryChange[]): Promise<void> {
+    return this.#save(changes);
+  }
+
   /** What has half arrived is kept for the next time. */
   async close(): Promise<void> {
     await this.#reception.close();
@@ -157,7 +174,9 @@ export class Mirror {
     this.#others.clear();
     this.#falls.clear();
     this.#bytes = 0;
+    this.#sent.clear();
     for (const file of remembered?.files ?? []) this.#put(file);
+    for (const file of remembered?.sent ?? []) this.#sent.set(file.path, file);
   }
 
   #memoryId(deviceId: string): string {
@@ -170,6 +189,8 @@ export class Mirror {
     for (const change of changes) {
       if (change.kind === 'put') this.#put(change.file);
       else if (change.kind === 'forget') this.#forget(change.key);
+      else if (change.kind === 'sent') this.#sent.set(change.file.path, change.file);
+      else if (change.kind === 'unsent') this.#sent.delete(change.path);
       else this.#mark = change.mark;
     }
   }

@@ -8,9 +8,16 @@ export interface PlacedFile {
   readonly mtimeNs: bigint;
 }
 
+export interface ListedFile {
+  readonly path: string;
+  readonly file: PlacedFile;
+}
+
 export interface ShareFolder {
   /** What is at the path; undefined if nothing is. */
   look(path: string): Promise<PlacedFile | undefined>;
+  /** Regular files in the folder and below, 100,000 at most; not ours, not links. @throws `files.*`, `share.*`. */
+  list(): AsyncIterable<ListedFile>;
   /** The content of a file. */
   read(path: string): AsyncIterable<Uint8Array>;
   /**

@@ -86,13 +86,18 @@ export function text<D extends string | undefined>(
   limits: { readonly max: number },
   texts: TextsOf<string, D>,
 ): Option<OrUndefined<string, D>> {
-  const decode = (value: Plain) => {
-    const fits =
-      typeof value === 'string' && value !== '' && value.length <= limits.max && !/\p{Cc}/u.test(value);
+  return option<string | undefined>(texts, 'text', textWithin(limits), true) as Option<
+    OrUndefined<string, D>
+  >;
+}
+
+/** For `list`, too. */
+export function textWithin({ max }: { readonly max: number }): (value: Plain) => string {
+  return (value) => {
+    const fits = typeof value === 'string' && value !== '' && value.length <= max && !/\p{Cc}/u.test(value);
     if (fits) return value;
-    throw new Unfit(`it must be a text of 1 to ${limits.max} characters in quotes`);
+    throw new Unfit(`it must be a text of 1 to ${max} characters in quotes`);
   };
-  return option<string | undefined>(texts, 'text', decode, true) as Option<OrUndefined<string, D>>;
 }
 
 export function choice<const C extends readonly string[], D extends C[number] | undefined>(

@@ -16,6 +16,7 @@ import {
   size,
   tables,
   text,
+  textWithin,
   Unfit,
 } from './option.ts';
 
@@ -221,6 +222,25 @@ folder = "piano"`,
           default: '',
           otherwise: "the share's own folder",
           example: '"piano"',
+        },
+      ),
+      send: list(
+        {
+          text: 'Files in the folder that are sent to the device, by patterns as in an ignore file (`lessons/`, `*.sf2`). The device must be able to take files. What you delete there is deleted on the device, if it is still what was sent.',
+          default: [],
+          otherwise: 'none',
+          example: '["lessons/"]',
+        },
+        'list of patterns',
+        textWithin({ max: 1_024 }),
+      ),
+      send_largest: size(
+        { max: 4_000_000_000n },
+        {
+          text: 'Largest file that is sent to the device.',
+          default: undefined,
+          otherwise: '16 MB',
+          example: '"1MB"',
         },
       ),
       mode: choice(['archive', 'mirror'], {

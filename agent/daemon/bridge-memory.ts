@@ -24,6 +24,13 @@ const MIGRATIONS = [
      placed_mtime_ns INTEGER NOT NULL,
      PRIMARY KEY (device, key)
    ) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE bridge_sent (
+     device TEXT NOT NULL,
+     path TEXT NOT NULL,
+     size INTEGER NOT NULL,
+     mtime_ns INTEGER NOT NULL,
+     PRIMARY KEY (device, path)
+   ) STRICT, WITHOUT ROWID;`,
 ];
 
 interface FileRow {
@@ -34,6 +41,12 @@ interface FileRow {
   readonly digest: bigint | number;
   readonly path: string;
   readonly placed_mtime_ns: bigint | number;
+}
+
+interface SentRow {
+  readonly path: string;
+  readonly size: bigint | number;
+  readonly mtime_ns: bigint | number;
 }
 
 /** The table outlives a device's removal from the configuration: if it comes back, nothing is read twice. */
@@ -51,7 +64,11 @@ function load(sqlite: Sqlite, id: string): MirroredDevice | undefined {
     .get(id);
   if (device === undefined) return undefined;
   const rows = sqlite.prepare<FileRow>('SELECT * FROM bridge_files WHERE device = ? ORDER BY key').all(id);
-  return { mark: device.mark ?? undefined, files: rows.map(fileOf) };
+  const sent = sqlite
+    .prepare<SentRow>('SELECT path, size, mtime_ns FROM bridge_sent WHERE device = ? ORDER BY path')
+    .all(id)
+    .map(({ path, size, mtime_ns }) => ({ path, size: Number(size), mtimeNs: BigInt(mtime_ns) }));
+  return { mark: device.mark ?? undefined, files: rows.map(fileOf), sent };
 }
 
 function fileOf(row: FileRow): MirroredFile {
@@ -79,6 +96,14 @@ function save(sqlite: Sqlite, id: string, changes: readonly MemoryChange[]): voi
       }
       case 'forget':
         sqlite.prepare('DELETE FROM bridge_files WHERE device = ? AND key = ?').run(id, change.key);
+        break;
+      case 'sent': {
+        const { path, size, mtimeNs } = change.file;
+        sqlite.prepare('INSERT OR REPLACE INTO bridge_sent VALUES (?, ?, ?, ?)').run(id, path, size, mtimeNs);
+        break;
+      }
+      case 'unsent':
+        sqlite.prepare('DELETE FROM bridge_sent WHERE device = ? AND path = ?').run(id, change.path);
         break;
       case 'mark':
         sqlite.prepare('UPDATE bridge_devices SET mark = ? WHERE device = ?').run(change.mark ?? null, id);

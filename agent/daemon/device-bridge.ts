@@ -35,6 +35,8 @@ export interface DeviceBridgeOptions {
 const PAIRING_S = 600;
 /** A button that bounces, or is leant on, makes no second code. Milliseconds. */
 const PRESS_MS = 5_000;
+/** Of a file that is sent to a device. Bytes. */
+const DEFAULT_LARGEST = 16_000_000;
 
 /** @throws SkylarkError (user, exit code 78): as `openBridge`. */
 export function openDeviceBridge(options: DeviceBridgeOptions): Bridge {
@@ -70,7 +72,10 @@ export function openDeviceBridge(options: DeviceBridgeOptions): Bridge {
   }
 
   const bridge = openBridge({
-    devices,
+    devices: devices.map(({ send_largest, ...device }) => ({
+      ...device,
+      sendLargest: Number(send_largest ?? DEFAULT_LARGEST),
+    })),
     folderFor,
     memory: openBridgeMemory(sqlite),
     clock,
@@ -91,6 +96,7 @@ export function openDeviceBridge(options: DeviceBridgeOptions): Bridge {
   return {
     status: () => bridge.status(),
     show: (display, where) => bridge.show(display, where),
+    look: (names) => bridge.look(names),
     async close() {
       await bridge.close();
       for (const root of roots.values()) root.close();

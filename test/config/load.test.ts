@@ -48,6 +48,8 @@ test('a file sets options in any of the ways TOML offers', () => {
     share = "Music"
     folder = "second"
     mode = "mirror"
+    send = ["lessons/"]
+    send_largest = "1MB"
   `);
   assert.equal(configuration.name, 'Flügel');
   assert.deepEqual(configuration.listen, { host: '::1', port: 49_221 });
@@ -55,13 +57,23 @@ test('a file sets options in any of the ways TOML offers', () => {
   assert.equal(configuration['security.guesses_per_hour'], 5);
   assert.equal(configuration['log.level'], 'debug');
   assert.deepEqual(configuration['bridge.device'], [
-    { source: 'tcp://127.0.0.1:5000', driver: undefined, share: 'Music', folder: '', mode: 'archive' },
+    {
+      source: 'tcp://127.0.0.1:5000',
+      driver: undefined,
+      share: 'Music',
+      folder: '',
+      mode: 'archive',
+      send: [],
+      send_largest: undefined,
+    },
     {
       source: 'serial:/dev/ttyACM0?baud=115200',
       driver: 'skylink',
       share: 'Music',
       folder: 'second',
       mode: 'mirror',
+      send: ['lessons/'],
+      send_largest: 1_000_000n,
     },
   ]);
 });
@@ -158,7 +170,7 @@ test('a value that does not fit is an error with file, line and what is expected
     ],
     [
       '[[bridge.device]]\nsource = "a"\nshares = "a"',
-      'line 3: bridge.device[1].shares: there is no option "shares" here; known are source, driver, share, folder, mode',
+      'line 3: bridge.device[1].shares: there is no option "shares" here; known are source, driver, share, folder, send, send_largest, mode',
     ],
     ['[bridge.device]\nsource = "a"', 'line 1: bridge.device: it must be at most 64 [[tables]]'],
   ];

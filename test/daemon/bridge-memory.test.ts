@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { openBridgeMemory } from '../../agent/daemon/bridge-memory.ts';
 import { openSqlite } from '../../agent/platform/sqlite.ts';
-import type { MemoryChange, MirroredFile } from '../../firmware-bridge/mirror-memory.ts';
+import type { MemoryChange, MirroredFile, SentFile } from '../../firmware-bridge/mirror-memory.ts';
 
 const file: fc.Arbitrary<MirroredFile> = fc.record(
   {
@@ -23,6 +23,17 @@ const file: fc.Arbitrary<MirroredFile> = fc.record(
 const change: fc.Arbitrary<MemoryChange> = fc.oneof(
   file.map((each) => ({ kind: 'put', file: each }) as const),
   fc.constantFrom('a', 'b', 'c').map((key) => ({ kind: 'forget', key }) as const),
+  fc
+    .record(
+      {
+        path: fc.constantFrom('/a', '/b', '/c'),
+        size: fc.maxSafeNat(),
+        mtimeNs: fc.bigInt({ min: 0n, max: 2n ** 62n }),
+      },
+      { noNullPrototype: true },
+    )
+    .map((each) => ({ kind: 'sent', file: each }) as const),
+  fc.constantFrom('/a', '/b').map((path) => ({ kind: 'unsent', path }) as const),
   fc.option(fc.string(), { nil: undefined }).map((mark) => ({ kind: 'mark', mark }) as const),
 );
 
@@ -34,6 +45,7 @@ test('what was saved is there after the database was closed and opened again, as
     fc.asyncProperty(fc.array(fc.array(change, { maxLength: 5 }), { maxLength: 5 }), async (saves) => {
       const path = join(folder, `${count++}.db`);
       const files = new Map<string, MirroredFile>();
+      const sent = new Map<string, SentFile>();
       let mark: string | undefined;
       for (const changes of saves) {
         const sqlite = openSqlite(path);
@@ -42,6 +54,8 @@ test('what was saved is there after the database was closed and opened again, as
         for (const each of changes) {
           if (each.kind === 'put') files.set(each.file.key, each.file);
           else if (each.kind === 'forget') files.delete(each.key);
+          else if (each.kind === 'sent') sent.set(each.file.path, each.file);
+          else if (each.kind === 'unsent') sent.delete(each.path);
           else mark = each.mark;
         }
       }
@@ -55,6 +69,10 @@ test('what was saved is there after the database was closed and opened again, as
       assert.deepEqual(
         [...(loaded?.files ?? [])],
         [...files.values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
+      );
+      assert.deepEqual(
+        [...(loaded?.sent ?? [])],
+        [...sent.values()].sort((a, b) => (a.path < b.path ? -1 : 1)),
       );
     }),
     { numRuns: 20 },

@@ -147,7 +147,15 @@ test('what was mirrored is remembered by the next bridge', async (t) => {
 
 test('a wrong configuration is told before anything is opened', () => {
   const open = (device: Partial<DeviceConfig>, again?: Partial<DeviceConfig>) => () => {
-    const base = { source: 'tcp://h:1', driver: 'skylink', share: 's', folder: '', mode: 'archive' } as const;
+    const base = {
+      source: 'tcp://h:1',
+      driver: 'skylink',
+      share: 's',
+      folder: '',
+      mode: 'archive',
+      send: [],
+      sendLargest: 1,
+    } as const;
     openBridge({
       devices: again
         ? [

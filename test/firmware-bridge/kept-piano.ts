@@ -31,6 +31,7 @@ export function keptPiano(seed = 1) {
     connect,
     driver: skylinkDriver,
     mode: 'archive',
+    send: { patterns: [], largest: 0 },
     memory: new TestMemory(),
     memoryKey: 'test /',
     openFolder: async () => folder,

@@ -7,6 +7,7 @@ import type {
   MirroredDevice,
   MirroredFile,
   MirrorMemory,
+  SentFile,
 } from '../../firmware-bridge/mirror-memory.ts';
 import type { IncomingFile, PlacedFile, ShareFolder } from '../../firmware-bridge/share-folder.ts';
 
@@ -104,6 +105,10 @@ export class MemoryFolder implements ShareFolder {
     return file;
   }
 
+  async *list(): AsyncGenerator<{ readonly path: string; readonly file: PlacedFile }, void> {
+    for (const [path, file] of [...this.files]) yield { path, file };
+  }
+
   async remove(path: string, seen: PlacedFile): Promise<void> {
     if (this.files.get(path) !== seen) throw environmentError('files.changed', 'it has changed');
     this.files.delete(path);
@@ -117,25 +122,34 @@ export class MemoryFolder implements ShareFolder {
   }
 }
 
+interface Remembered {
+  mark: string | undefined;
+  readonly files: Map<string, MirroredFile>;
+  readonly sent: Map<string, SentFile>;
+}
+
 export class TestMemory implements MirrorMemory {
-  readonly devices = new Map<string, { mark: string | undefined; files: Map<string, MirroredFile> }>();
+  readonly devices = new Map<string, Remembered>();
   saves = 0;
   /** As a crash just before the save that this counts down to. */
   failAt = Number.POSITIVE_INFINITY;
 
   async load(id: string): Promise<MirroredDevice | undefined> {
     const device = this.devices.get(id);
-    return device && { mark: device.mark, files: [...device.files.values()] };
+    if (device === undefined) return undefined;
+    return { mark: device.mark, files: [...device.files.values()], sent: [...device.sent.values()] };
   }
 
   async save(id: string, changes: readonly MemoryChange[]): Promise<void> {
     this.saves += 1;
     if (this.saves >= this.failAt) throw new Error('crashed before it was saved');
-    const device = this.devices.get(id) ?? { mark: undefined, files: new Map<string, MirroredFile>() };
+    const device = this.devices.get(id) ?? { mark: undefined, files: new Map(), sent: new Map() };
     this.devices.set(id, device);
     for (const change of changes) {
       if (change.kind === 'put') device.files.set(change.file.key, change.file);
       else if (change.kind === 'forget') device.files.delete(change.key);
+      else if (change.kind === 'sent') device.sent.set(change.file.path, change.file);
+      else if (change.kind === 'unsent') device.sent.delete(change.path);
       else device.mark = change.mark;
     }
   }

@@ -53,6 +53,8 @@ export async function stage(t: TestContext): Promise<Stage> {
           share: 'music',
           folder: 'piano',
           mode: 'archive',
+          send: [],
+          sendLargest: 10_000_000,
           ...device,
         })),
         folderFor: async ({ folder, label }) => openFolderWriter({ root, folder, label }),
