@@ -109,10 +109,9 @@ export class Sender {
         yield piece;
       }
     };
-    const { key, version } = await device.write(
-      { name, size, mtime: mtimeNs, replace: owned !== undefined, content },
-      signal,
-    );
+    // A device that can't be asked what it has can't be asked to spare it either.
+    const replace = owned !== undefined || capability(device, 'list') === undefined;
+    const { key, version } = await device.write({ name, size, mtime: mtimeNs, replace, content }, signal);
     const file = { key, version, name, size, digest, path, placedMtimeNs: mtimeNs };
     const changed =
       owned !== undefined && owned.key !== key ? [{ kind: 'forget', key: owned.key } as const] : [];
