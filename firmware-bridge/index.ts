@@ -45,6 +45,8 @@ export interface FolderRequest {
   readonly folder: string;
   /** For `openFolderWriter`: another one for each device. */
   readonly label: string;
+  /** The device is this folder. */
+  readonly dir: string | undefined;
 }
 
 export type { CheckResult } from './device-check.ts';
@@ -133,7 +135,8 @@ function prepare(device: DeviceConfig, options: BridgeOptions) {
   if (isUnstableName(source)) {
     log.warn('this port may be another device after the next start; name it as in /dev/serial/by-id');
   }
-  const request = { share, folder, label: crc32c(utf8(label)).toString(16).padStart(8, '0') };
+  const dir = source.kind === 'dir' ? source.path : undefined;
+  const request = { share, folder, dir, label: crc32c(utf8(label)).toString(16).padStart(8, '0') };
   const keeper = new Keeper({
     connect: (signal) => connect(source, signal),
     driver,

@@ -80,6 +80,8 @@ const POLL = 60_000;
 const BREATH = 250;
 /** What was changed a moment ago is looked at again after this. Milliseconds. */
 const UNSETTLED = 2_500;
+/** That are told; the others are told when these are over. */
+const MOST_PROBLEMS = 100;
 const BATTERY_LOW = 15;
 const BATTERY_FINE = 25;
 /** Before this the agent's own clock was never set. 2024-01-01. */
@@ -275,11 +277,11 @@ export class Keeper {
   }
 
   #noteProblems(problems: readonly Problem[]): void {
-    this.#problems = problems;
+    this.#problems = problems.slice(0, MOST_PROBLEMS);
     if (problems.length === 0) {
       for (const key of this.#reported) if (key.startsWith('file ')) this.#reported.delete(key);
     }
-    for (const problem of problems)
+    for (const problem of this.#problems)
       this.#report('file', 'a file of the device could not be mirrored', problem);
   }
 

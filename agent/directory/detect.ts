@@ -318,8 +318,8 @@ class FolderDetector implements Detector {
     if (this.#uncertain.delete(finding.path)) this.#scans.request(finding.path, 'shallow');
   }
 
-  #sweepIfGone(): void {
-    if (this.#sweeper.isHolding || this.#options.index.hasMarked('gone')) this.#sweeper.noticed();
+  #sweepIfGone(isReviewed = false): void {
+    if (this.#sweeper.isHolding || this.#options.index.hasMarked('gone')) this.#sweeper.noticed(isReviewed);
   }
 
   #scan(path: string, depth: ScanDepth): Promise<ScanResult> {
@@ -361,7 +361,7 @@ class FolderDetector implements Detector {
     this.#scanned = 0;
     this.#tellWatch();
     // Before the examination, which may find nothing to do and say that all is done.
-    this.#sweepIfGone();
+    this.#sweepIfGone(true);
     this.#examination.feed();
     this.#checkSettled();
   }

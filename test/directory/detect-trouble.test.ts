@@ -64,6 +64,39 @@ test('when all that had disappeared is back, the deletions are no longer held', 
   });
 });
 
+test('while files are put back, or new ones come, nothing of what is still missed is deleted', async () => {
+  await withFolder(async (folder) => {
+    fill(folder, 100);
+    let detector = await opened(folder);
+    const away = (i: number) => join(folder.path, '..', `f${i}`);
+    for (let i = 0; i < 60; i++) fs.renameSync(folder.at(`/f${i}`), away(i));
+    await detector.rescan();
+    news(folder);
+    const removed = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await detector.settled();
+      return news(folder).filter((change) => change.startsWith('remove'));
+    };
+    for (let i = 0; i < 15; i++) fs.renameSync(away(i), folder.at(`/f${i}`));
+    assert.deepEqual(await removed(), []);
+    for (let i = 0; i < 80; i++) fs.writeFileSync(folder.at(`/new ${i}`), `new ${i}`);
+    assert.deepEqual(await removed(), []);
+    await detector.rescan();
+    assert.deepEqual(await removed(), [], 'also after a scan');
+    for (let i = 15; i < 45; i++) fs.renameSync(away(i), folder.at(`/f${i}`));
+    await detector.rescan();
+    assert.deepEqual(await removed(), [], 'also when few are left that were many');
+    await detector.close();
+    detector = await opened(folder);
+    assert.deepEqual(await removed(), [], 'also after a restart');
+    assert.equal(detector.problems()[0]?.code, 'share.mass_deletion');
+    for (let i = 45; i < 57; i++) fs.renameSync(away(i), folder.at(`/f${i}`));
+    await detector.rescan();
+    assert.deepEqual(await removed(), ['remove /f57', 'remove /f58', 'remove /f59']);
+    assert.deepEqual(detector.problems(), []);
+  });
+});
+
 test('changes that the database does not take are noted when it does, without another scan', async () => {
   await withFolder(async (folder) => {
     fill(folder, 2);
