@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { environmentError } from '../../agent/base/errors.ts';
 import { Logger } from '../../agent/base/log.ts';
 import type { Hashing } from '../../agent/directory/hashing.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
@@ -333,6 +334,27 @@ test('a file that the disk does not give is left out, neither changed nor delete
     await over;
     await detector.settled();
     assert.deepEqual(news(folder), ['put /bad', 'put /new bad']);
+    assert.deepEqual(detector.problems(), []);
+  });
+});
+
+test('a folder that the disk does not give is listed again without a full scan', async () => {
+  await withFolder(async (folder) => {
+    fs.mkdirSync(folder.at('/d'));
+    const { list } = folder.root;
+    let failures = 2;
+    // Only the system can fail so.
+    folder.root.list = async function* (path: string) {
+      if (path === '/d' && failures-- > 0) throw environmentError('files.io', 'the disk reports an error');
+      yield* list.call(this, path);
+    };
+    fs.writeFileSync(folder.at('/d/f'), 'f');
+    const detector = folder.detector({ clock: hasty });
+    await detector.ready;
+    assert.equal(detector.problems()[0]?.code, 'files.io');
+    for (let i = 0; i < 2_000 && folder.records.get('/d/f') === undefined; i++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.deepEqual(inRecords(folder), onDisk(folder));
     assert.deepEqual(detector.problems(), []);
   });
 });
