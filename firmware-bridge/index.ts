@@ -11,6 +11,7 @@ import { nearestName } from '../agent/base/nearest.ts';
 import { printable } from '../agent/base/printable.ts';
 import type { Display, Driver } from './drivers/driver.ts';
 import { skylinkDriver } from './drivers/skylink.ts';
+import { ymodemDriver } from './drivers/ymodem.ts';
 import { Keeper, type KeeperEvent, type KeeperStatus } from './keeper.ts';
 import type { MirrorMode } from './mirror.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
@@ -23,7 +24,7 @@ import { formatSource, isUnstableName, parseSource } from './transports/source.t
 export interface DeviceConfig {
   /** `serial:/dev/serial/by-id/...?baud=115200`, `tcp://HOST:PORT`. */
   readonly source: string;
-  /** `skylink`. */
+  /** `skylink`, `ymodem`. */
   readonly driver: string;
   /** Name or ID of the share. */
   readonly share: string;
@@ -77,7 +78,9 @@ export interface Bridge {
   close(): Promise<void>;
 }
 
-const DRIVERS: ReadonlyMap<string, Driver> = new Map([[skylinkDriver.name, skylinkDriver]]);
+const DRIVERS: ReadonlyMap<string, Driver> = new Map(
+  [skylinkDriver, ymodemDriver].map((driver) => [driver.name, driver]),
+);
 
 /** @throws SkylarkError (user, exit code 78) `bridge.source`, `bridge.driver`, `bridge.folder`, `bridge.twice`. */
 export function openBridge(options: BridgeOptions): Bridge {

@@ -169,6 +169,8 @@ export class Keeper {
     this.#state = { kind: 'opening' };
     const { driver, clock, log, random } = this.#options;
     const connection = await this.#options.connect(signal);
+    // What was offered on an earlier connection can't be had any more.
+    this.#offered = [];
     const onEvent = (event: DeviceEvent) => this.#happened(event);
     const device = await driver.open(connection, {
       clock,
@@ -225,8 +227,9 @@ export class Keeper {
     try {
       this.#mirror ??= await this.#openMirror();
       const problems: Problem[] = [];
-      for (const file of this.#offered.splice(0))
-        problems.push(...(await this.#mirror.take(device, file, signal)));
+      for (const file of this.#offered.splice(0)) {
+        problems.push(...(await takeOffered(this.#mirror, device, file, signal)));
+      }
       if (capability(device, 'list')) problems.push(...(await this.#mirror.pass(device, signal)));
       this.#noteProblems(problems);
     } catch (thrown) {
@@ -351,6 +354,23 @@ export class Keeper {
     if (percent > BATTERY_LOW || this.#batteryLow) return;
     this.#batteryLow = true;
     this.#options.onEvent({ kind: 'battery-low', percent });
+  }
+}
+
+/** Whatever becomes of the file, the device hears of it, and hears of success only when the file is in its place. */
+async function takeOffered(
+  mirror: Mirror,
+  device: Device,
+  file: DeviceFile,
+  signal: AbortSignal,
+): Promise<readonly Problem[]> {
+  let isStored = false;
+  try {
+    const problems = await mirror.take(device, file, signal);
+    isStored = problems.length === 0;
+    return problems;
+  } finally {
+    await device.release?.(file, isStored);
   }
 }
 

@@ -204,8 +204,8 @@ folder = "piano"`,
           example: '"tcp://127.0.0.1:5000"',
         },
       ),
-      driver: choice(['skylink'], {
-        text: "The device's protocol.",
+      driver: choice(['skylink', 'ymodem'], {
+        text: "The device's protocol: `skylink`, our own; `ymodem`, for devices that send files on a button.",
         default: 'skylink',
         example: '"skylink"',
       }),
