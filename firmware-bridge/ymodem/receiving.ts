@@ -20,6 +20,8 @@ const QUIET = 150;
 /** Before something is asked again. Milliseconds. */
 const PATIENCE = 3_000;
 const MOST_ERRORS = 10;
+/** Nothing at all comes, however often it is asked for. */
+const MOST_SILENCES = 7;
 /** An end before the announced length is noise, unless the sender insists. */
 const MOST_EARLY_ENDS = 3;
 /** Of a file whose length is not announced: it is held until its end tells the length. */
@@ -138,10 +140,11 @@ export class IncomingTransfer {
 
   /**
    * The content, cut to the announced length. Each piece is acknowledged when the next one is asked for.
-   * @throws SkylarkError `device.transfer` when it ends early or is cancelled; `device.protocol`; `device.stuck`.
+   * @throws SkylarkError `device.transfer` when it ends early or is cancelled; `device.protocol`.
    */
   async *content(signal?: AbortSignal): AsyncGenerator<Uint8Array, void> {
     let errors = 0;
+    let silences = 0;
     let ends = 0;
     for (;;) {
       const heard = await this.#line.hear(PATIENCE, signal);
@@ -173,7 +176,10 @@ export class IncomingTransfer {
         }
       }
       errors += 1;
-      if (errors > MOST_ERRORS) throw this.#stuck();
+      silences = heard === undefined ? silences + 1 : 0;
+      // Cancelling would lie in some buffer and meet whoever comes next.
+      if (silences >= MOST_SILENCES) throw this.#offBecause('the device has stopped sending');
+      if (errors > MOST_ERRORS) throw this.#broken('nothing more came that fits');
       if (heard?.kind === 'block') await this.#confirmAgain();
       else await this.#line.sayAgain(this.#isAtStart ? this.#ask : NAK);
     }
@@ -228,12 +234,6 @@ export class IncomingTransfer {
 
   #broken(why: string) {
     return deviceError('device.transfer', `${this.#name} did not arrive whole: ${why}`, {
-      remedy: 'send it again',
-    });
-  }
-
-  #stuck() {
-    return deviceError('device.transfer', `${this.#name} did not arrive whole: nothing more came that fits`, {
       remedy: 'send it again',
     });
   }

@@ -132,7 +132,8 @@ class Sender {
   /** Waits for the device to ask for a file: with `C`, or with NAK if it knows sums only. */
   async start(): Promise<void> {
     this.#forget();
-    const reply = await this.#await(['crc', 'nak'], START_PATIENCE);
+    // What is cancelled before anything was sent is the transfer before.
+    const reply = await this.#await(['crc', 'nak'], START_PATIENCE, true);
     if (reply === undefined) {
       throw deviceError('device.busy', `the device does not wait for ${this.#name}`, {
         remedy: 'start the receiving on the device',
@@ -187,13 +188,13 @@ class Sender {
   }
 
   /** The first of these replies; undefined if none comes in time. @throws `device.refused` when it cancels. */
-  async #await(wanted: readonly Reply[], ms: number): Promise<Reply> {
+  async #await(wanted: readonly Reply[], ms: number, mayBeStale = false): Promise<Reply> {
     const deadline = this.#clock.monotonic() + ms;
     for (;;) {
       for (const byte of this.#pending) {
         this.#pending = this.#pending.subarray(1);
         const reply = this.#read(byte);
-        if (reply === 'cancel') {
+        if (reply === 'cancel' && !mayBeStale) {
           throw deviceError('device.refused', `the device has cancelled ${this.#name}`, {
             remedy: 'look at its display or console for the reason',
           });
