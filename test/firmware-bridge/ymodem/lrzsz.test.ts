@@ -22,7 +22,8 @@ import { openSerialPort } from '../../../firmware-bridge/transports/serial.ts';
 import { type Program, peerTest, startProgram } from '../../support/peers.ts';
 import { content, offered, pieces, readAll } from '../conformance.ts';
 
-const NEEDS = { programs: ['socat', 'sb', 'rb'] };
+// rb asks every ten seconds only, and a question that came before the file was there is not answered.
+const NEEDS = { programs: ['socat', 'sb', 'rb'], timeout: 180_000 };
 
 interface Stage {
   readonly device: Device;
