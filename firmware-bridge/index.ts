@@ -14,6 +14,7 @@ import { type CheckResult, checkDevice } from './device-check.ts';
 import type { Display, Driver } from './drivers/driver.ts';
 import { folderDriver } from './drivers/folder.ts';
 import { skylinkDriver } from './drivers/skylink.ts';
+import { ymodemDriver } from './drivers/ymodem.ts';
 import { Keeper, type KeeperEvent, type KeeperStatus } from './keeper.ts';
 import type { MirrorMode } from './mirror.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
@@ -91,7 +92,7 @@ export interface Bridge {
 }
 
 const DRIVERS: ReadonlyMap<string, Driver> = new Map(
-  [skylinkDriver, folderDriver].map((driver) => [driver.name, driver]),
+  [skylinkDriver, ymodemDriver, folderDriver].map((driver) => [driver.name, driver]),
 );
 
 /** @throws SkylarkError (user, exit code 78) `bridge.source`, `bridge.driver`, `bridge.folder`, `bridge.twice`. */
