@@ -172,6 +172,8 @@ async function open(options: DaemonOptions, scope: Scope): Promise<Daemon> {
   if ((configuration.listen?.port ?? 0) === 0 && device.port !== listen.port) {
     await state.update((value) => ({ ...value, device: { ...value.device, port: listen.port } }));
   }
+  // Each session that could not store what came has ended, and the next was longer in coming.
+  trouble.onOver(() => network.discovery.retry());
   pool.onChange((change) => {
     if (change.kind === 'cloned') {
       const message = `two devices go by one peer ID: ${change.whose === 'ours' ? 'ours' : "another member's"}`;

@@ -175,8 +175,10 @@ const CHECKS: readonly Check[] = [
   {
     what: 'stores files, and gives them back',
     needs: mayWrite,
-    async run(options) {
+    async run(options, files) {
       const { device, signal } = options;
+      if (files.some(({ name }) => name === NAME))
+        throw new Error(`there is a ${NAME} already: delete it first`);
       for (const size of WRITTEN) {
         const bytes = Uint8Array.from({ length: size }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
         await writeTest(options, bytes);
@@ -222,11 +224,12 @@ function writeTest({ device, signal }: CheckOptions, bytes: Uint8Array) {
 
 /** Complete ones, small enough to be read several times. */
 function chosen(files: readonly DeviceFile[]): DeviceFile[] {
-  let bytes = 0;
+  let left = MAX_BYTES;
   return files
     .filter(({ complete, size }) => {
-      bytes += complete ? size : 0;
-      return complete && bytes <= MAX_BYTES;
+      if (!complete || size > left) return false;
+      left -= size;
+      return true;
     })
     .slice(0, MAX_FILES);
 }

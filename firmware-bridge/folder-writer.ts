@@ -14,6 +14,8 @@ export interface FolderWriterOptions {
   readonly label: string;
   /** Permission bits of files. Default 0o644; folders get the matching x bits. */
   readonly mode?: number;
+  /** See `ShareFolder`. Default: always. */
+  readonly isSettled?: () => boolean;
 }
 
 const READ_PIECE = 65_536;
@@ -47,13 +49,19 @@ class FolderWriter implements ShareFolder {
   readonly #folder: string;
   readonly #label: string;
   readonly #mode: number;
+  readonly #isSettled: () => boolean;
   #isTidy = false;
 
-  constructor({ root, folder, label, mode = 0o644 }: FolderWriterOptions) {
+  constructor({ root, folder, label, mode = 0o644, isSettled = () => true }: FolderWriterOptions) {
     this.#root = root;
     this.#folder = folder === '/' ? '' : folder;
     this.#label = `bridge-${label}`;
     this.#mode = mode;
+    this.#isSettled = isSettled;
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled();
   }
 
   async look(path: string): Promise<PlacedFile | undefined> {
@@ -76,8 +84,8 @@ class FolderWriter implements ShareFolder {
           }
         }
       } catch (thrown) {
-        // Nothing was put there yet, or it was taken away meanwhile.
-        if (errorCode(thrown) !== 'files.absent') throw thrown;
+        // Nothing was put there yet, or it was taken away meanwhile; or a folder is closed to us.
+        if (errorCode(thrown) !== 'files.absent' && errorCode(thrown) !== 'files.not_permitted') throw thrown;
       }
     }
   }

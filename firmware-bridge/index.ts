@@ -14,6 +14,7 @@ import { type CheckResult, checkDevice } from './device-check.ts';
 import type { Display, Driver } from './drivers/driver.ts';
 import { folderDriver } from './drivers/folder.ts';
 import { skylinkDriver } from './drivers/skylink.ts';
+import { ymodemDriver } from './drivers/ymodem.ts';
 import { Keeper, type KeeperEvent, type KeeperStatus } from './keeper.ts';
 import type { MirrorMode } from './mirror.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
@@ -45,6 +46,8 @@ export interface FolderRequest {
   readonly folder: string;
   /** For `openFolderWriter`: another one for each device. */
   readonly label: string;
+  /** The device is this folder. */
+  readonly dir: string | undefined;
 }
 
 export type { CheckResult } from './device-check.ts';
@@ -89,7 +92,7 @@ export interface Bridge {
 }
 
 const DRIVERS: ReadonlyMap<string, Driver> = new Map(
-  [skylinkDriver, folderDriver].map((driver) => [driver.name, driver]),
+  [skylinkDriver, ymodemDriver, folderDriver].map((driver) => [driver.name, driver]),
 );
 
 /** @throws SkylarkError (user, exit code 78) `bridge.source`, `bridge.driver`, `bridge.folder`, `bridge.twice`. */
@@ -133,7 +136,8 @@ function prepare(device: DeviceConfig, options: BridgeOptions) {
   if (isUnstableName(source)) {
     log.warn('this port may be another device after the next start; name it as in /dev/serial/by-id');
   }
-  const request = { share, folder, label: crc32c(utf8(label)).toString(16).padStart(8, '0') };
+  const dir = source.kind === 'dir' ? source.path : undefined;
+  const request = { share, folder, dir, label: crc32c(utf8(label)).toString(16).padStart(8, '0') };
   const keeper = new Keeper({
     connect: (signal) => connect(source, signal),
     driver,

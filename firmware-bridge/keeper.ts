@@ -18,8 +18,10 @@ import {
   type Driver,
   type LineStatistics,
 } from './drivers/driver.ts';
+import { addLines, NO_LINE } from './line-totals.ts';
 import { Mirror, type MirrorEvent, type MirrorMode, type MirrorProgress, type Problem } from './mirror.ts';
 import type { MirrorMemory } from './mirror-memory.ts';
+import { takeOffered } from './offered.ts';
 import { Sender, type SenderEvent, type SendRules } from './sender.ts';
 import type { ShareFolder } from './share-folder.ts';
 
@@ -80,11 +82,12 @@ const POLL = 60_000;
 const BREATH = 250;
 /** What was changed a moment ago is looked at again after this. Milliseconds. */
 const UNSETTLED = 2_500;
+/** That are told; the others are told when these are over. */
+const MOST_PROBLEMS = 100;
 const BATTERY_LOW = 15;
 const BATTERY_FINE = 25;
 /** Before this the agent's own clock was never set. 2024-01-01. */
 const CLOCK_SET = 1_704_067_200_000_000_000n;
-const NO_LINE: LineStatistics = { bytesIn: 0, bytesOut: 0, crcErrors: 0, retries: 0, rate: 0 };
 
 export class Keeper {
   readonly #options: KeeperOptions;
@@ -185,6 +188,8 @@ export class Keeper {
     this.#state = { kind: 'opening' };
     const { driver, clock, log, random } = this.#options;
     const connection = await this.#options.connect(signal);
+    // What was offered on an earlier connection can't be had any more.
+    this.#offered = [];
     const onEvent = (event: DeviceEvent) => this.#happened(event);
     const device = await driver.open(connection, {
       clock,
@@ -241,8 +246,9 @@ export class Keeper {
     try {
       this.#mirror ??= await this.#openMirror();
       const problems: Problem[] = [];
-      for (const file of this.#offered.splice(0))
-        problems.push(...(await this.#mirror.take(device, file, signal)));
+      for (const file of this.#offered.splice(0)) {
+        problems.push(...(await takeOffered(this.#mirror, device, file, signal)));
+      }
       if (capability(device, 'list')) problems.push(...(await this.#mirror.pass(device, signal)));
       problems.push(...(await this.#send(device, signal)));
       this.#noteProblems(problems);
@@ -275,11 +281,11 @@ export class Keeper {
   }
 
   #noteProblems(problems: readonly Problem[]): void {
-    this.#problems = problems;
+    this.#problems = problems.slice(0, MOST_PROBLEMS);
     if (problems.length === 0) {
       for (const key of this.#reported) if (key.startsWith('file ')) this.#reported.delete(key);
     }
-    for (const problem of problems)
+    for (const problem of this.#problems)
       this.#report('file', 'a file of the device could not be mirrored', problem);
   }
 
@@ -380,14 +386,4 @@ export class Keeper {
     this.#batteryLow = true;
     this.#options.onEvent({ kind: 'battery-low', percent });
   }
-}
-
-function addLines(a: LineStatistics, b: LineStatistics): LineStatistics {
-  return {
-    bytesIn: a.bytesIn + b.bytesIn,
-    bytesOut: a.bytesOut + b.bytesOut,
-    crcErrors: a.crcErrors + b.crcErrors,
-    retries: a.retries + b.retries,
-    rate: b.rate,
-  };
 }

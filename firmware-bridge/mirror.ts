@@ -223,7 +223,8 @@ export class Mirror {
     }
     const all = await collectListing(device, undefined, signal);
     this.#others.clear();
-    return { ...all, gone: this.#unlisted(all.files) };
+    // What was not listed may be there all the same.
+    return { ...all, gone: all.whole ? this.#unlisted(all.files) : all.deleted };
   }
 
   #unlisted(files: readonly DeviceFile[]): ReadonlySet<string> {
@@ -359,7 +360,11 @@ export class Mirror {
             this.#options.onEvent({ kind: 'file-removed', path: file.path });
           }
         }
-        await this.#save([{ kind: 'forget', key: file.key }]);
+        const kept = await this.#placement.stillThere(file);
+        const { path, size, placedMtimeNs: mtimeNs } = file;
+        // What was deleted there is not to be sent there again.
+        const sent = kept === undefined ? [] : [{ kind: 'sent', file: { path, size, mtimeNs } } as const];
+        await this.#save([{ kind: 'forget', key: file.key }, ...sent]);
       });
     }
     if (heldBack === 0) return;

@@ -6,11 +6,13 @@
 import { utf8 } from '../agent/base/bytes.ts';
 import type { Clock } from '../agent/base/clock.ts';
 import { asError, environmentError, errorCode } from '../agent/base/errors.ts';
+import { printable } from '../agent/base/printable.ts';
 import { codePoints, type IgnorePattern, verdict } from '../agent/directory/ignore.ts';
 import { deviceError } from './device-error.ts';
 import { capability, type Device, type DeviceFile } from './drivers/driver.ts';
 import type { Mirror, Problem } from './mirror.ts';
 import type { MirroredFile, SentFile } from './mirror-memory.ts';
+import { pathOfName } from './names.ts';
 import type { PlacedFile, ShareFolder } from './share-folder.ts';
 import { crc32c } from './skylink/crc32c.ts';
 
@@ -48,6 +50,7 @@ const ENDING: ReadonlySet<string | undefined> = new Set(['device.lost', 'device.
 
 export class Sender {
   readonly #options: SenderOptions;
+  #isHolding = false;
 
   constructor(options: SenderOptions) {
     this.#options = options;
@@ -68,6 +71,8 @@ export class Sender {
       signal.throwIfAborted();
       if (!this.#isChosen(path)) continue;
       present.add(path);
+      // The mirror would give it another name: it stays where it is, under the name that it has.
+      if (pathOfName(path.slice(1)) !== path) continue;
       const owned = mirror.at(path);
       if (owned !== undefined && owned.size === file.size && owned.placedMtimeNs === file.mtimeNs) continue;
       const sent = mirror.sent.get(path);
@@ -101,6 +106,10 @@ export class Sender {
     const { size, mtimeNs } = seen;
     const name = owned?.name ?? path.slice(1);
     this.#checkFits(device, name, size);
+    // The device may have something newer there, which the share has not got yet.
+    const there = owned && (await device.stat(owned.key, signal));
+    if (owned !== undefined && there !== undefined && there.version !== owned.version)
+      throw deviceError('device.changed', `${printable(name, 80)} has changed on the device, too`);
     let digest = 0;
     const content = async function* () {
       digest = 0;
@@ -148,12 +157,22 @@ export class Sender {
     signal: AbortSignal,
   ): Promise<void> {
     const { mirror, folder, onEvent } = this.#options;
-    const gone = [...mirror.sent.values()].filter(({ path }) => !present.has(path) && this.#isChosen(path));
-    const all = mirror.sent.size;
+    const missing = [...mirror.sent.values()].filter(
+      ({ path }) => !present.has(path) && this.#isChosen(path),
+    );
+    if (missing.length === 0) this.#isHolding = false;
+    if (missing.length === 0 || !folder.isSettled) return;
+    const gone = missing.filter(({ path }) => mirror.at(path) !== undefined);
+    // Nothing of these is on the device any more.
+    const over = missing.filter(({ path }) => mirror.at(path) === undefined);
+    if (over.length > 0) await mirror.note(over.map(({ path }) => ({ kind: 'unsent', path }) as const));
+    const all = [...mirror.sent.keys()].filter((path) => mirror.at(path) !== undefined).length;
     const { length } = gone;
     const most =
       (length >= MASS_DELETION.part && 2 * length > all) || (length >= MASS_DELETION.whole && length === all);
-    if (most) {
+    // Held until none is missed any more: that others are sent meanwhile makes it no less of an accident.
+    this.#isHolding = length > 0 && (this.#isHolding || most);
+    if (this.#isHolding) {
       problems.push({
         name: '',
         error: deviceError(

@@ -16,6 +16,11 @@ export interface ListedFile {
 export interface ShareFolder {
   /** What is at the path; undefined if nothing is. */
   look(path: string): Promise<PlacedFile | undefined>;
+  /**
+   * All that was done in the folder is known, and nothing of it is held back: what is not there now was deleted by its
+   * owner, and is not merely missing.
+   */
+  readonly isSettled: boolean;
   /** Regular files in the folder and below, 100,000 at most; not ours, not links. @throws `files.*`, `share.*`. */
   list(): AsyncIterable<ListedFile>;
   /** The content of a file. */

@@ -15,6 +15,7 @@ export class DatabaseTrouble {
   #current: SkylarkError | undefined;
   #tryToWrite: (() => void) | undefined;
   #timer: Timer | undefined;
+  readonly #listeners: (() => void)[] = [];
 
   constructor(clock: Clock, log: Logger) {
     this.#clock = clock;
@@ -29,6 +30,11 @@ export class DatabaseTrouble {
   /** How to find out whether it is over. */
   watch(tryToWrite: () => void): void {
     this.#tryToWrite = tryToWrite;
+  }
+
+  /** To be told when it is over. */
+  onOver(listener: () => void): void {
+    this.#listeners.push(listener);
   }
 
   /** A write failed. */
@@ -56,6 +62,7 @@ export class DatabaseTrouble {
       this.#current = undefined;
       this.#backoff.reset();
       this.#log.info('changes can be noted again');
+      for (const listener of this.#listeners) listener();
     });
   }
 }

@@ -9,7 +9,7 @@ import {
 } from '../../firmware-bridge/index.ts';
 import type { ShareFolder } from '../../firmware-bridge/share-folder.ts';
 import type { Clock } from '../base/clock.ts';
-import { describeError, environmentError } from '../base/errors.ts';
+import { describeError, EXIT, environmentError, userError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { groupAccessCode } from '../club/access-code.ts';
 import type { Club } from '../club/club.ts';
@@ -17,6 +17,7 @@ import type { Registry } from '../club/registry.ts';
 import type { Configuration } from '../config/options.ts';
 import { findShare } from '../control/find-share.ts';
 import { openShareRoot, type ShareRoot } from '../platform/files.ts';
+import { realPath } from '../platform/mounts.ts';
 import type { Sqlite } from '../platform/sqlite.ts';
 import { openBridgeMemory } from './bridge-memory.ts';
 import type { Shares } from './shares.ts';
@@ -38,6 +39,20 @@ const PRESS_MS = 5_000;
 /** Of a file that is sent to a device. Bytes. */
 const DEFAULT_LARGEST = 16_000_000;
 
+/** Otherwise the folder would be copied into itself. @throws SkylarkError (user) `bridge.nested`. */
+async function refuseNested(dir: string, target: string): Promise<void> {
+  const [from, to] = [await realPath(dir), await realPath(target)];
+  if (to !== from && !to.startsWith(from === '/' ? from : `${from}/`)) return;
+  throw userError(
+    'bridge.nested',
+    `the folder ${dir} is, or lies around, the one that its files would go to`,
+    {
+      remedy: 'choose another folder for the device, or another folder in the share',
+      exitCode: EXIT.configuration,
+    },
+  );
+}
+
 /** @throws SkylarkError (user, exit code 78): as `openBridge`. */
 export function openDeviceBridge(options: DeviceBridgeOptions): Bridge {
   const { devices, registry, shares, sqlite, clock, log, onEvent } = options;
@@ -49,16 +64,32 @@ export function openDeviceBridge(options: DeviceBridgeOptions): Bridge {
       share,
     ).club;
 
-  async function folderFor({ share, folder, label }: FolderRequest): Promise<ShareFolder> {
+  /** A medium that was put in again is another one to whoever has an old root of it. */
+  async function rootOf(club: Club): Promise<ShareRoot> {
+    const known = roots.get(club.id);
+    try {
+      await known?.check();
+      if (known !== undefined) return known;
+    } catch {
+      known?.close();
+      roots.delete(club.id);
+    }
+    const root = await openShareRoot(club.folder, { clock });
+    roots.set(club.id, root);
+    return root;
+  }
+
+  async function folderFor({ share, folder, label, dir }: FolderRequest): Promise<ShareFolder> {
     const club = clubOf(share);
     const stopping = shares
       .get(club.id)
       ?.share.problems()
       .find(({ stops }) => stops === 'everything');
     if (stopping !== undefined) throw environmentError(stopping.code, stopping.message);
-    const root = roots.get(club.id) ?? (await openShareRoot(club.folder, { clock }));
-    roots.set(club.id, root);
-    return openFolderWriter({ root, folder, label });
+    if (dir !== undefined) await refuseNested(dir, `${club.folder}${folder}`);
+    const root = await rootOf(club);
+    const isSettled = () => shares.get(club.id)?.share.status().isRecorded === true;
+    return openFolderWriter({ root, folder, label, isSettled });
   }
 
   /** A new code on the device's own display: whoever can press the button may have it. */

@@ -9,7 +9,7 @@ import type { DetectorOptions } from './detector-options.ts';
 import { Examination } from './examination.ts';
 import type { Finding } from './examine.ts';
 import { PathHolds } from './holds.ts';
-import { type Problem, ProblemList, type ProblemListener } from './problems.ts';
+import { type Problem, ProblemList, type ProblemListener, UNWATCHED, unwatched } from './problems.ts';
 import type { Recorded, Recorder } from './record-changes.ts';
 import { RefusedWrites } from './refused-writes.ts';
 import { openRootGuard, type RootGuard } from './root-guard.ts';
@@ -17,6 +17,7 @@ import { type ScanResult, scanTree } from './scan.ts';
 import { type ScanDepth, ScanSchedule } from './scan-schedule.ts';
 import { Selection } from './selection.ts';
 import { openSweeper, type Sweeper } from './sweep.ts';
+import { Unlisted } from './unlisted.ts';
 import { openTreeWatch, type TreeWatch } from './watch.ts';
 
 export type { DetectorOptions } from './detector-options.ts';
@@ -64,7 +65,6 @@ export interface Detector {
 
 /** More changed paths than this are not remembered one by one. */
 const MAX_WAITING = 20_000;
-const UNWATCHED = 'files.too_many_watches';
 const CAPTURED = 'captured';
 const READ_ONLY = 'read_only';
 const STATE_PATH = `/${STATE_FOLDER}`;
@@ -88,6 +88,7 @@ class FolderDetector implements Detector {
   readonly #examination: Examination;
   readonly #scans: ScanSchedule;
   readonly #writes: RefusedWrites;
+  readonly #unlisted: Unlisted;
   /** Directories in which something changed that has no name. */
   readonly #uncertain = new Set<string>();
   #settleWaiters: (() => void)[] = [];
@@ -130,6 +131,11 @@ class FolderDetector implements Detector {
       onFullScan: (when) => this.#onFullScan(when),
       onEnd: () => this.#onScanEnd(),
       period: options.rescanPeriod,
+    });
+    this.#unlisted = new Unlisted({
+      clock,
+      scan: (path) => this.#scans.request(path, 'deep'),
+      onListed: (localPath) => void this.#problems.removeObstacle(localPath),
     });
     this.#sweeper = openSweeper({
       ...shared,
@@ -240,6 +246,7 @@ class FolderDetector implements Detector {
     this.#guard.close();
     this.#sweeper.close();
     this.#writes.close();
+    this.#unlisted.close();
     this.#watch.close();
     this.#examination.close();
     this.#markReady();
@@ -318,8 +325,8 @@ class FolderDetector implements Detector {
     if (this.#uncertain.delete(finding.path)) this.#scans.request(finding.path, 'shallow');
   }
 
-  #sweepIfGone(): void {
-    if (this.#sweeper.isHolding || this.#options.index.hasMarked('gone')) this.#sweeper.noticed();
+  #sweepIfGone(isReviewed = false): void {
+    if (this.#sweeper.isHolding || this.#options.index.hasMarked('gone')) this.#sweeper.noticed(isReviewed);
   }
 
   #scan(path: string, depth: ScanDepth): Promise<ScanResult> {
@@ -336,6 +343,7 @@ class FolderDetector implements Detector {
         if (this.#problems.addObstacle(obstacle))
           log.warn('a file is left out', { path: obstacle.path, why: obstacle.message });
       },
+      onListed: (directory, failure) => this.#unlisted.listed(directory.path, directory.localPath, failure),
       onProgress: (entries) => {
         this.#scanned = entries;
       },
@@ -361,7 +369,7 @@ class FolderDetector implements Detector {
     this.#scanned = 0;
     this.#tellWatch();
     // Before the examination, which may find nothing to do and say that all is done.
-    this.#sweepIfGone();
+    this.#sweepIfGone(true);
     this.#examination.feed();
     this.#checkSettled();
   }
@@ -370,15 +378,7 @@ class FolderDetector implements Detector {
   #tellWatch(): void {
     const count = this.#watch.refused;
     if (count === 0) this.#problems.clear(UNWATCHED);
-    else
-      this.#problems.set({
-        code: UNWATCHED,
-        message: 'the system can not watch all folders of the share: changes in the others are found later',
-        remedy: 'raise fs.inotify.max_user_watches',
-        stops: 'files',
-        count,
-        paths: [],
-      });
+    else this.#problems.set(unwatched(count));
   }
 
   #checkSettled(): void {

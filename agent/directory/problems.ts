@@ -102,3 +102,17 @@ export class ProblemList {
     for (const listener of this.#listeners) listener(current);
   }
 }
+
+export const UNWATCHED = 'files.too_many_watches';
+
+/** @param count folders that the system refuses to watch */
+export function unwatched(count: number): Problem {
+  return {
+    code: UNWATCHED,
+    message: 'the system can not watch all folders of the share: changes in the others are found later',
+    remedy: 'raise fs.inotify.max_user_watches',
+    stops: 'files',
+    count,
+    paths: [],
+  };
+}

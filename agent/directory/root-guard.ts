@@ -119,9 +119,11 @@ class Guard implements RootGuard {
   #recovered(): void {
     if (this.#trouble === undefined) return;
     const { problems, log, onReturn } = this.#options;
-    problems.clear(this.#trouble);
+    const over = this.#trouble;
     this.#trouble = undefined;
     this.#wait = FIRST_RETRY;
+    // Whoever hears of it may go on at once.
+    problems.clear(over);
     log.info('the folder of the share is back');
     onReturn();
   }

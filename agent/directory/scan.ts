@@ -25,6 +25,11 @@ export interface ScanOptions {
   /** Something can't be synced or looked at: `path.not_unicode`, `path.special`, `files.not_permitted`, ... */
   readonly onObstacle: (obstacle: Obstacle) => void;
   /** Called now and then with the number of entries looked at so far. */
+  /** A directory was listed, or is gone; or could not be, with the code that says why. */
+  readonly onListed?: (
+    directory: { readonly path: string; readonly localPath: string },
+    failure: string | undefined,
+  ) => void;
   readonly onProgress?: (entries: number) => void;
 }
 
@@ -96,7 +101,7 @@ class Scan {
   }
 
   async #directory(directory: Directory, open: Directory[]): Promise<void> {
-    const { root, index, signal, onDirectory, onObstacle, onProgress } = this.#options;
+    const { root, index, signal, onDirectory, onObstacle, onListed, onProgress } = this.#options;
     let seen = 0;
     try {
       await onDirectory(directory.localPath);
@@ -111,10 +116,13 @@ class Scan {
       const code = errorCode(thrown);
       if (code?.startsWith('share.') || !code?.startsWith('files.')) throw thrown;
       // Gone while we came: its parent's listing was too early, and a watch or the next scan tells.
-      if (code === 'files.absent') this.#markUncertain(directory.path);
+      const isGone = code === 'files.absent';
+      if (isGone) this.#markUncertain(directory.path);
       else onObstacle({ path: directory.localPath, code, message: describeError(thrown) });
+      onListed?.(directory, isGone ? undefined : code);
       return;
     }
+    onListed?.(directory, undefined);
     // Names that the listing showed twice or that came meanwhile make this a hint, not a proof.
     if (seen < index.countChildren(directory.path) + this.#unwritten(directory.path))
       await this.#findGone(directory.path);

@@ -34,8 +34,11 @@ export interface SweepOptions {
 }
 
 export interface Sweeper {
-  /** Something is marked as gone, or, while deletions are held, may be back. */
-  noticed(): void;
+  /**
+   * Something is marked as gone, or, while deletions are held, may be back.
+   * @param isReviewed all of the share was looked at since: what little is still gone of much may go.
+   */
+  noticed(isReviewed?: boolean): void;
   /** Whether something waits for its time; not what is held for its owner's word. */
   readonly isBusy: boolean;
   /** Much is gone, and nothing is deleted until it is back, or the owner's word comes. */
@@ -56,6 +59,10 @@ const MASS_FILES = 20;
 /** Milliseconds for which earlier deletions count as part of the same one. */
 const MASS_WINDOW = 60_000;
 const MASS = 'share.mass_deletion';
+/** Deletions that were held are let go when no more than this part of them is left. */
+const LET_GO = 0.1;
+/** Setting: how many files were missed when deletions were held. */
+const HELD = 'held_deletions';
 
 export function openSweeper(options: SweepOptions): Sweeper {
   return new DeletionSweeper(options);
@@ -67,13 +74,16 @@ class DeletionSweeper implements Sweeper {
   #first = 0;
   #isRunning = false;
   #isAllowed = false;
-  #isHolding = false;
+  #isReviewed = false;
+  /** Files that were missed at the most since deletions are held, also over a restart; 0: they are not held. */
+  #held: number;
   #isAgain = false;
   /** Deletions of the last minute. */
   #recent: { readonly at: number; readonly files: number }[] = [];
 
   constructor(options: SweepOptions) {
     this.#options = options;
+    this.#held = Number(options.index.setting(HELD) ?? 0);
   }
 
   get isBusy(): boolean {
@@ -81,10 +91,11 @@ class DeletionSweeper implements Sweeper {
   }
 
   get isHolding(): boolean {
-    return this.#isHolding;
+    return this.#held > 0;
   }
 
-  noticed(): void {
+  noticed(isReviewed = false): void {
+    this.#isReviewed ||= isReviewed;
     if (this.#options.signal.aborted) return;
     if (this.#isRunning) {
       this.#isAgain = true;
@@ -128,7 +139,16 @@ class DeletionSweeper implements Sweeper {
     }
   }
 
-  /** Holds everything if too much is gone; lets go by itself when it has come back. */
+  #hold(files: number): void {
+    if (files === this.#held) return;
+    this.#options.index.setSetting(HELD, files === 0 ? undefined : String(files));
+    this.#held = files;
+  }
+
+  /**
+   * Holds everything if too much is gone; lets go by itself when it has come back. Not before: while an owner puts files
+   * back, or new ones come, the rest are not yet meant to be deleted.
+   */
   #isMass(): boolean {
     const { index, clock, problems, log } = this.#options;
     const since = clock.monotonic() - MASS_WINDOW;
@@ -137,12 +157,16 @@ class DeletionSweeper implements Sweeper {
     const lost = index.countLost();
     const gone = lost + earlier;
     const before = index.totals().files + earlier;
-    if (lost === 0 || this.#isAllowed || gone < MASS_FILES || gone * 2 <= before) {
-      this.#isHolding = false;
+    const held = this.#held;
+    const isReviewed = this.#isReviewed;
+    this.#isReviewed = false;
+    const isMuch = held > 0 ? !isReviewed || lost > held * LET_GO : gone >= MASS_FILES && gone * 2 > before;
+    if (lost === 0 || this.#isAllowed || !isMuch) {
+      this.#hold(0);
       if (problems.clear(MASS)) log.info('deletions are no longer held');
       return false;
     }
-    this.#isHolding = true;
+    this.#hold(Math.max(held, lost));
     const isNews = problems.set({
       code: MASS,
       message: `${gone} of ${before} files have disappeared at once; they are not deleted elsewhere`,

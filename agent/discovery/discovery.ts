@@ -107,6 +107,11 @@ export class Discovery {
     this.#dialler.sessionEnded(club, peer);
   }
 
+  /** What kept us from our peers is over: they are tried again soon, however often it was in vain. */
+  retry(): void {
+    this.#dialler.networkChanged();
+  }
+
   /** The places known, and what came of trying them. */
   attempts(): Attempt[] {
     return this.#dialler.attempts();

@@ -1,7 +1,7 @@
 /** What is mounted where, as the kernel tells it (proc(5), `/proc/PID/mountinfo`). */
 
-import { readdir, readFile, realpath } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 export interface Mount {
   /** Absolute. */
@@ -38,6 +38,21 @@ export function mountOf(path: string, mounts: readonly Mount[]): Mount | undefin
 
 export async function readMounts(): Promise<Mount[]> {
   return parseMountinfo(await readFile('/proc/self/mountinfo', 'utf8'));
+}
+
+/** Without links, as far as the path leads to anything. */
+export async function realPath(path: string): Promise<string> {
+  for (let at = path; at !== '/'; at = dirname(at)) {
+    const found = await realpath(at).catch(() => undefined);
+    if (found !== undefined) return `${found}${path.slice(at.length)}`;
+  }
+  return path;
+}
+
+/** Tells whether a path still leads to the same directory, without keeping its file system from being unmounted. */
+export async function directoryIdentity(path: string): Promise<string | undefined> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found?.isDirectory() ? `${found.dev}:${found.ino}` : undefined;
 }
 
 /** UUID or serial number of a file system on a block device, as udev has noted it; undefined if that is not known. */

@@ -54,7 +54,7 @@ export type Capability =
   | { readonly kind: 'show' }
   | { readonly kind: 'button' }
   | { readonly kind: 'battery' }
-  /** It sends files on its own accord: they come as `offered`. */
+  /** It sends files on its own accord: they come as `offered`, are read once, and then released. */
   | { readonly kind: 'offers' };
 
 export interface DeviceFacts {
@@ -159,6 +159,12 @@ export interface Device {
 
   /** Of what the device has stored. @throws `device.changed`, `device.not_found`. */
   digest(file: DeviceFile, signal?: AbortSignal): Promise<Digest>;
+
+  /**
+   * Says what became of an offered file: stored durably, or not. The device is told so only then, as far as its protocol
+   * can. Of devices with the capability `offers`. Never rejects.
+   */
+  release?(file: DeviceFile, isStored: boolean): Promise<void>;
 
   /** Stores a file, visible on the device only when whole. @throws `device.full`, `device.exists`, `device.refused`. */
   write(file: FileToWrite, signal?: AbortSignal): Promise<{ readonly key: string; readonly version: string }>;

@@ -5,9 +5,20 @@
 
 import { utf8 } from '../../agent/base/bytes.ts';
 import { type Clock, sleep, type Timer } from '../../agent/base/clock.ts';
-import { asError, errorCode, SkylarkError, userError } from '../../agent/base/errors.ts';
-import { type FileFacts, openShareRoot, type ShareRoot } from '../../agent/platform/files.ts';
-import { fileSystemId, type Mount, mountOf, readMounts } from '../../agent/platform/mounts.ts';
+import { asError, errorCode, type SkylarkError, userError } from '../../agent/base/errors.ts';
+import {
+  type FileFacts,
+  type ListedEntry,
+  openShareRoot,
+  type ShareRoot,
+} from '../../agent/platform/files.ts';
+import {
+  directoryIdentity,
+  fileSystemId,
+  type Mount,
+  mountOf,
+  readMounts,
+} from '../../agent/platform/mounts.ts';
 import { deviceError } from '../device-error.ts';
 import { crc32c } from '../skylink/crc32c.ts';
 import type {
@@ -23,6 +34,7 @@ import type {
   LineStatistics,
   ListItem,
 } from './driver.ts';
+import { asDevice } from './folder-errors.ts';
 import { storeFile } from './folder-store.ts';
 import { FolderWatch } from './folder-watch.ts';
 
@@ -40,6 +52,21 @@ const READ_PIECE = 65_536;
 /** What is listed at most. */
 const MAX_FILES = 1_000_000;
 const DEEPEST = 32;
+/** Folders that can't be read are told of once, and no more than these. */
+const MAX_TOLD = 100;
+const UNREADABLE: ReadonlySet<string | undefined> = new Set([
+  'files.not_permitted',
+  'files.absent',
+  'files.symlink',
+  'files.io',
+  'files.corrupt',
+]);
+/** What systems put on every medium. */
+const NOT_OF_THE_OWNER: ReadonlySet<string | undefined> = new Set([
+  'lost+found',
+  'System Volume Information',
+  '$RECYCLE.BIN',
+]);
 /** FAT32 can't hold more. */
 const LARGEST_ON_FAT = 0xffff_ffff;
 /** FAT numbers its files anew whenever it is mounted. */
@@ -62,8 +89,13 @@ export function createFolderDriver({ quietMs = QUIET_MS }: FolderDriverOptions =
       try {
         const known = mount && (await fileSystemId(mount.source));
         // Two media of one size can't be told apart where nobody has noted what they are.
-        const id = known ?? crc32c(utf8(`${path} ${(await root.space()).total}`)).toString(16);
-        return new FolderDevice(root, mount, id, { ...options, quietMs });
+        const medium = known ?? `${mount?.point} ${(await root.space()).total}`;
+        // Several folders of one medium are several devices.
+        const inside = mount === undefined || mount.point === '/' ? path : path.slice(mount.point.length);
+        const id = crc32c(utf8(`${medium} ${inside}`))
+          .toString(16)
+          .padStart(8, '0');
+        return new FolderDevice(root, mount, `${known ?? 'folder'}-${id}`, { ...options, quietMs });
       } catch (thrown) {
         root.close();
         throw thrown;
@@ -92,6 +124,7 @@ class FolderDevice implements Device {
   #timer: Timer | undefined;
   /** One at a time. */
   #writing: Promise<unknown> = Promise.resolve();
+  readonly #unreadable = new Set<string>();
   #bytesIn = 0;
   #bytesOut = 0;
 
@@ -106,7 +139,7 @@ class FolderDevice implements Device {
     this.#options = options;
     this.#quietMs = options.quietMs;
     this.#hasInodes = STABLE_INODES.has(mount?.type ?? '');
-    this.facts = { id: `folder-${id}`, model: mount?.type ?? 'folder', firmware: '' };
+    this.facts = { id, model: mount?.type ?? 'folder', firmware: '' };
     const largest = FAT.has(mount?.type ?? '') ? LARGEST_ON_FAT : Number.MAX_SAFE_INTEGER;
     this.capabilities = [
       { kind: 'list', incremental: false },
@@ -129,7 +162,7 @@ class FolderDevice implements Device {
   }
 
   async *list(_since: string | undefined, signal?: AbortSignal): AsyncGenerator<ListItem, void> {
-    const entries = await this.#work(signal, (both) => this.#walk(both));
+    const { entries, isWhole } = await this.#work(signal, (both) => this.#walk(both));
     const fresh = entries.filter(({ facts }) => this.#mayBeInWork(facts));
     const changed = new Set<string>();
     const current = new Map(entries.map((entry) => [entry.path, entry.facts]));
@@ -151,7 +184,7 @@ class FolderDevice implements Device {
       total += 1;
       yield { kind: 'file', file: this.#fileOf(path, facts, !changed.has(path)) };
     }
-    yield { kind: 'end', whole: true, total, mark: undefined };
+    yield { kind: 'end', whole: isWhole, total: isWhole ? total : undefined, mark: undefined };
   }
 
   stat(path: string, signal?: AbortSignal): Promise<DeviceFile | undefined> {
@@ -232,14 +265,16 @@ class FolderDevice implements Device {
     this.#root.close();
   }
 
-  #lookLater(): void {
-    this.#timer = this.#clock.after(LOOK_MS, () => {
-      // What is wrong ends the device.
-      this.#work(undefined, () => this.#root.check()).then(
-        () => !this.#ended.signal.aborted && this.#lookLater(),
-        () => undefined,
-      );
-    });
+  /** Not through the root, which would be kept open by it: then the medium could never be unmounted. */
+  #lookLater(before?: string): void {
+    this.#timer = this.#clock.after(LOOK_MS, () => void this.#look(before));
+  }
+
+  async #look(before: string | undefined): Promise<void> {
+    const now = await directoryIdentity(this.#root.path);
+    if (this.#ended.signal.aborted) return;
+    if (now !== undefined && (before === undefined || now === before)) this.#lookLater(now);
+    else this.#end(deviceError('device.lost', `${this.#root.path} is gone, or another folder`));
   }
 
   /** Runs `work`, and says in the words of devices what went wrong. */
@@ -255,27 +290,57 @@ class FolderDevice implements Device {
     }
   }
 
-  async #walk(signal: AbortSignal): Promise<Entry[]> {
+  /** What can't be looked at may be there all the same: then the listing is not whole, and nothing counts as deleted. */
+  async #walk(
+    signal: AbortSignal,
+  ): Promise<{ readonly entries: readonly Entry[]; readonly isWhole: boolean }> {
     const entries: Entry[] = [];
+    let isWhole = true;
     const folders: { readonly path: string; readonly depth: number }[] = [{ path: '/', depth: 0 }];
     for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
       const { path, depth } = folder;
       await this.#watch.add(path);
-      for await (const batch of this.#root.list(path)) {
+      for await (const batch of this.#list(path)) {
         signal.throwIfAborted();
+        if (batch === 'unreadable') {
+          isWhole = false;
+          continue;
+        }
         for (const entry of batch) {
-          if (entry.name === undefined || entry.name.startsWith('.') || !('facts' in entry) || !entry.facts)
+          const facts = 'facts' in entry ? entry.facts : undefined;
+          if (entry.name?.startsWith('.') || NOT_OF_THE_OWNER.has(entry.name)) continue;
+          if (entry.name === undefined || facts === undefined) {
+            isWhole = false;
             continue;
+          }
           const inner = path === '/' ? `/${entry.name}` : `${path}/${entry.name}`;
-          if (entry.facts.kind === 'file') entries.push({ path: inner, facts: entry.facts });
-          else if (entry.facts.kind === 'directory' && depth < DEEPEST)
+          if (facts.kind === 'file') entries.push({ path: inner, facts });
+          else if (facts.kind === 'directory' && depth < DEEPEST)
             folders.push({ path: inner, depth: depth + 1 });
+          else if (facts.kind === 'directory') isWhole = false;
         }
         if (entries.length > MAX_FILES)
           throw deviceError('device.stuck', `the folder has more than ${MAX_FILES} files`);
       }
     }
-    return entries;
+    return { entries, isWhole };
+  }
+
+  /** A folder below that can't be read keeps nothing else from being listed. */
+  async *#list(path: string): AsyncGenerator<readonly ListedEntry[] | 'unreadable', void> {
+    try {
+      yield* this.#root.list(path);
+    } catch (thrown) {
+      if (path === '/' || !UNREADABLE.has(errorCode(thrown))) throw thrown;
+      this.#tellUnreadable(path, asError(thrown));
+      yield 'unreadable';
+    }
+  }
+
+  #tellUnreadable(path: string, { message }: Error): void {
+    if (this.#unreadable.has(path) || this.#unreadable.size >= MAX_TOLD) return;
+    this.#unreadable.add(path);
+    this.#options.onEvent({ kind: 'log', level: 'warn', text: message });
   }
 
   /** Changed a moment ago, or in the future by its clock. */
@@ -310,33 +375,4 @@ function changed({ name }: DeviceFile): SkylarkError {
 
 function unsupported(what: string): SkylarkError {
   return deviceError('device.unsupported', `a folder can not ${what}`);
-}
-
-const MEANINGS: Readonly<Record<string, Parameters<typeof deviceError>[0]>> = {
-  'share.root_missing': 'device.lost',
-  'share.root_replaced': 'device.lost',
-  'files.io': 'device.storage',
-  'files.corrupt': 'device.storage',
-  'files.no_space': 'device.full',
-  'files.too_big': 'device.full',
-  'files.exists': 'device.exists',
-  'files.absent': 'device.changed',
-  'files.changed': 'device.changed',
-  'files.not_a_file': 'device.changed',
-  'files.symlink': 'device.changed',
-};
-
-async function asDevice<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (thrown) {
-    const code = errorCode(thrown);
-    if (!/^(?:files|share)\./.test(code ?? '')) throw thrown;
-    const { message } = asError(thrown);
-    const remedy = thrown instanceof SkylarkError ? thrown.remedy : undefined;
-    throw deviceError(MEANINGS[code ?? ''] ?? 'device.refused', message, {
-      cause: thrown,
-      ...(remedy === undefined ? {} : { remedy }),
-    });
-  }
 }

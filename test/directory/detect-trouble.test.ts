@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { environmentError } from '../../agent/base/errors.ts';
 import { Logger } from '../../agent/base/log.ts';
 import type { Hashing } from '../../agent/directory/hashing.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
@@ -61,6 +62,39 @@ test('when all that had disappeared is back, the deletions are no longer held', 
       assert.deepEqual(detector.problems(), []);
     }
     assert.deepEqual(inRecords(folder), onDisk(folder));
+  });
+});
+
+test('while files are put back, or new ones come, nothing of what is still missed is deleted', async () => {
+  await withFolder(async (folder) => {
+    fill(folder, 100);
+    let detector = await opened(folder);
+    const away = (i: number) => join(folder.path, '..', `f${i}`);
+    for (let i = 0; i < 60; i++) fs.renameSync(folder.at(`/f${i}`), away(i));
+    await detector.rescan();
+    news(folder);
+    const removed = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await detector.settled();
+      return news(folder).filter((change) => change.startsWith('remove'));
+    };
+    for (let i = 0; i < 15; i++) fs.renameSync(away(i), folder.at(`/f${i}`));
+    assert.deepEqual(await removed(), []);
+    for (let i = 0; i < 80; i++) fs.writeFileSync(folder.at(`/new ${i}`), `new ${i}`);
+    assert.deepEqual(await removed(), []);
+    await detector.rescan();
+    assert.deepEqual(await removed(), [], 'also after a scan');
+    for (let i = 15; i < 45; i++) fs.renameSync(away(i), folder.at(`/f${i}`));
+    await detector.rescan();
+    assert.deepEqual(await removed(), [], 'also when few are left that were many');
+    await detector.close();
+    detector = await opened(folder);
+    assert.deepEqual(await removed(), [], 'also after a restart');
+    assert.equal(detector.problems()[0]?.code, 'share.mass_deletion');
+    for (let i = 45; i < 57; i++) fs.renameSync(away(i), folder.at(`/f${i}`));
+    await detector.rescan();
+    assert.deepEqual(await removed(), ['remove /f57', 'remove /f58', 'remove /f59']);
+    assert.deepEqual(detector.problems(), []);
   });
 });
 
@@ -300,6 +334,27 @@ test('a file that the disk does not give is left out, neither changed nor delete
     await over;
     await detector.settled();
     assert.deepEqual(news(folder), ['put /bad', 'put /new bad']);
+    assert.deepEqual(detector.problems(), []);
+  });
+});
+
+test('a folder that the disk does not give is listed again without a full scan', async () => {
+  await withFolder(async (folder) => {
+    fs.mkdirSync(folder.at('/d'));
+    const { list } = folder.root;
+    let failures = 2;
+    // Only the system can fail so.
+    folder.root.list = async function* (path: string) {
+      if (path === '/d' && failures-- > 0) throw environmentError('files.io', 'the disk reports an error');
+      yield* list.call(this, path);
+    };
+    fs.writeFileSync(folder.at('/d/f'), 'f');
+    const detector = folder.detector({ clock: hasty });
+    await detector.ready;
+    assert.equal(detector.problems()[0]?.code, 'files.io');
+    for (let i = 0; i < 2_000 && folder.records.get('/d/f') === undefined; i++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.deepEqual(inRecords(folder), onDisk(folder));
     assert.deepEqual(detector.problems(), []);
   });
 });

@@ -1,7 +1,7 @@
 /** A medium that is not there yet when the agent starts, as after a power cut: what the cut left half done keeps until it is. */
 
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, rename, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '../../agent/base/clock.ts';
@@ -63,3 +63,20 @@ for (const place of ['an empty mount point', 'nothing'])
       await eventually('they are in step', () => b.share.status().isSynced && a.share.status().isSynced);
       assert.equal(await readFile(a.at('song'), 'utf8'), 'song', 'it did not count as a deletion');
     }));
+
+test('what is waiting when a folder is as it should be again is done at once', () =>
+  withClub(async (club) => {
+    const [a, b] = [await club.member('a'), await club.member('b')];
+    for (const name of ['gone', 'stays']) await writeFile(a.at(name), name);
+    connect(a, b);
+    await eventually('both have them', async () => (await readdir(b.folder)).includes('gone'));
+    await eventually('all rests', () => [a, b].every(({ share }) => share.status().isSynced));
+    const [marker, aside] = [b.at('.clearskies/share'), `${b.folder} marker`];
+    await rename(marker, aside);
+    await eventually('it is told', () => b.share.problems().length > 0);
+    await rm(a.at('gone'));
+    await eventually('the deletion is known', () => b.database.get('/gone') === undefined);
+    assert.deepEqual((await readdir(b.folder)).sort(), ['.clearskies', 'gone', 'stays']);
+    await rename(aside, marker);
+    await eventually('it is done', async () => !(await readdir(b.folder)).includes('gone'), 20_000);
+  }));

@@ -176,6 +176,7 @@ test('a wrong configuration is told before anything is opened', () => {
     exitCode: 78,
     remedy: /usually skylink/,
   });
+  assert.throws(open({ source: 'dir:/media/x', driver: 'ymodem' }), { code: 'bridge.driver' });
   assert.throws(open({ source: 'dir:/media/x' }), {
     code: 'bridge.driver',
     exitCode: 78,

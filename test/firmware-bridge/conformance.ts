@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { concatBytes } from '../../agent/base/bytes.ts';
 import {
   type Capability,
@@ -16,6 +17,14 @@ import {
 } from '../../firmware-bridge/drivers/driver.ts';
 import { seededRandom } from '../../firmware-bridge/simulator/random.ts';
 import { crc32c } from '../../firmware-bridge/skylink/crc32c.ts';
+
+/** The user of a device that sends and receives by itself. */
+export interface SendingHand {
+  /** Presses the button that sends a file. @returns whether the device takes it for stored. */
+  send(name: string, bytes: Uint8Array): Promise<boolean>;
+  /** Makes the device wait for a file. @returns what it has stored; undefined if it got none. */
+  receive(): Promise<{ readonly name: string; readonly bytes: Uint8Array } | undefined>;
+}
 
 /** The device's own user, as far as the test can play one. */
 export interface Hand {
@@ -34,6 +43,7 @@ export interface Rig {
   /** What has happened so far, in order. */
   readonly events: readonly DeviceEvent[];
   readonly hand?: Hand;
+  readonly sendingHand?: SendingHand;
   /** Waits for a promise, and lets time pass if time is the test's. */
   run<T>(promise: Promise<T>): Promise<T>;
 }
@@ -61,26 +71,30 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
     assert.equal(new Set(kinds).size, kinds.length);
   });
 
-  check('lists its files, and reads them byte for byte', { hand: true }, async ({ device, hand }) => {
-    const contents = new Map([
-      ['one.mid', content(1, 1)],
-      ['empty.mid', new Uint8Array()],
-      ['long name with spaces ♭.mid', content(2, largest)],
-      ['zeros.bin', new Uint8Array(700)],
-    ]);
-    for (const [name, bytes] of contents) await hand?.add(name, bytes);
-    const { files, end } = await listed(device);
-    for (const [name, bytes] of contents) {
-      const file = find(files, name);
-      assert.equal(file.size, bytes.length);
-      assert.ok(file.complete);
-      assert.ok(equal(await readAll(device, file), bytes), `${name} is not what was saved`);
-    }
-    assert.equal(end.whole, true);
-    if (end.total !== undefined) assert.equal(end.total, files.length);
-  });
+  check(
+    'lists its files, and reads them byte for byte',
+    { hand: true, kinds: ['list'] },
+    async ({ device, hand }) => {
+      const contents = new Map([
+        ['one.mid', content(1, 1)],
+        ['empty.mid', new Uint8Array()],
+        ['long name with spaces ♭.mid', content(2, largest)],
+        ['zeros.bin', new Uint8Array(700)],
+      ]);
+      for (const [name, bytes] of contents) await hand?.add(name, bytes);
+      const { files, end } = await listed(device);
+      for (const [name, bytes] of contents) {
+        const file = find(files, name);
+        assert.equal(file.size, bytes.length);
+        assert.ok(file.complete);
+        assert.ok(equal(await readAll(device, file), bytes), `${name} is not what was saved`);
+      }
+      assert.equal(end.whole, true);
+      if (end.total !== undefined) assert.equal(end.total, files.length);
+    },
+  );
 
-  check('reads whatever it lists, to the size it says', {}, async ({ device }) => {
+  check('reads whatever it lists, to the size it says', { kinds: ['list'] }, async ({ device }) => {
     const { files } = await listed(device);
     for (const file of files.filter(({ complete }) => complete).slice(0, 5)) {
       const bytes = await readAll(device, file);
@@ -89,7 +103,7 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
     }
   });
 
-  check('reads from any offset', { hand: true, kinds: ['read'] }, async ({ device, hand }) => {
+  check('reads from any offset', { hand: true, kinds: ['read', 'list'] }, async ({ device, hand }) => {
     if (capability(device, 'read')?.resume !== true) return;
     const bytes = content(3, Math.min(5_000, largest));
     await hand?.add('offsets.mid', bytes);
@@ -99,16 +113,20 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
     }
   });
 
-  check('knows the checksum of what it has', { hand: true, kinds: ['digest'] }, async ({ device, hand }) => {
-    const bytes = content(4, largest);
-    await hand?.add('checked.mid', bytes);
-    await hand?.add('empty.mid', new Uint8Array());
-    const { files } = await listed(device);
-    assert.equal(await device.digest(find(files, 'checked.mid')), crc32c(bytes));
-    assert.equal(await device.digest(find(files, 'empty.mid')), 0);
-  });
+  check(
+    'knows the checksum of what it has',
+    { hand: true, kinds: ['digest', 'list'] },
+    async ({ device, hand }) => {
+      const bytes = content(4, largest);
+      await hand?.add('checked.mid', bytes);
+      await hand?.add('empty.mid', new Uint8Array());
+      const { files } = await listed(device);
+      assert.equal(await device.digest(find(files, 'checked.mid')), crc32c(bytes));
+      assert.equal(await device.digest(find(files, 'empty.mid')), 0);
+    },
+  );
 
-  check('tells of one file what it lists', { hand: true }, async ({ device, hand }) => {
+  check('tells of one file what it lists', { hand: true, kinds: ['list'] }, async ({ device, hand }) => {
     await hand?.add('stat.mid', content(5, 99));
     const file = find((await listed(device)).files, 'stat.mid');
     assert.deepEqual(await device.stat(file.key), file);
@@ -137,26 +155,34 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
     assert.ok(told, 'nothing tells that a file is gone');
   });
 
-  check('a renamed file keeps its key and version', { hand: true }, async ({ device, hand }) => {
-    await hand?.add('before.mid', content(9, 500));
-    const before = find((await listed(device)).files, 'before.mid');
-    await hand?.rename('before.mid', 'after.mid');
-    const after = find((await listed(device)).files, 'after.mid');
-    if (after.key !== before.key) return;
-    assert.ok(equal(await readAll(device, after), content(9, 500)));
-  });
+  check(
+    'a renamed file keeps its key and version',
+    { hand: true, kinds: ['list'] },
+    async ({ device, hand }) => {
+      await hand?.add('before.mid', content(9, 500));
+      const before = find((await listed(device)).files, 'before.mid');
+      await hand?.rename('before.mid', 'after.mid');
+      const after = find((await listed(device)).files, 'after.mid');
+      if (after.key !== before.key) return;
+      assert.ok(equal(await readAll(device, after), content(9, 500)));
+    },
+  );
 
-  check('refuses to read a version that is no more', { hand: true }, async ({ device, hand }) => {
-    await hand?.add('version.mid', content(10, 400));
-    const old = find((await listed(device)).files, 'version.mid');
-    await hand?.change('version.mid', content(11, 400));
-    await assert.rejects(readAll(device, old), { code: 'device.changed' });
-    const present = find((await listed(device)).files, 'version.mid');
-    assert.notEqual(present.version, old.version);
-    assert.ok(equal(await readAll(device, present), content(11, 400)));
-  });
+  check(
+    'refuses to read a version that is no more',
+    { hand: true, kinds: ['list'] },
+    async ({ device, hand }) => {
+      await hand?.add('version.mid', content(10, 400));
+      const old = find((await listed(device)).files, 'version.mid');
+      await hand?.change('version.mid', content(11, 400));
+      await assert.rejects(readAll(device, old), { code: 'device.changed' });
+      const present = find((await listed(device)).files, 'version.mid');
+      assert.notEqual(present.version, old.version);
+      assert.ok(equal(await readAll(device, present), content(11, 400)));
+    },
+  );
 
-  check('stores files, visible when whole', { kinds: ['write'] }, async ({ device }) => {
+  check('stores files, visible when whole', { kinds: ['write', 'list'] }, async ({ device }) => {
     for (const size of [0, 1, 1_000, largest]) {
       const name = `written-${size}.bin`;
       const bytes = content(size, size);
@@ -173,7 +199,7 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
     }
   });
 
-  check('replaces only when told', { kinds: ['write'] }, async ({ device }) => {
+  check('replaces only when told', { kinds: ['write', 'list'] }, async ({ device }) => {
     const name = 'replaced.bin';
     const write = (bytes: Uint8Array, replace: boolean) =>
       device.write({ name, size: bytes.length, mtime: undefined, replace, content: pieces(bytes) });
@@ -186,7 +212,7 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
 
   check(
     'a writer whose content is not as long as announced fails',
-    { kinds: ['write'] },
+    { kinds: ['write', 'list'] },
     async ({ device }) => {
       for (const [size, actual] of [
         [100, 90],
@@ -207,7 +233,7 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
 
   check(
     'deletes what is meant, and only that',
-    { hand: true, kinds: ['delete'] },
+    { hand: true, kinds: ['delete', 'list'] },
     async ({ device, hand }) => {
       await hand?.add('kept.mid', content(16, 20));
       await hand?.add('deleted.mid', content(17, 20));
@@ -236,7 +262,7 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
     if (hand) assert.equal(await hand.display(), '');
   });
 
-  check('tells of changes and of its button', { hand: true, kinds: ['button'] }, async (rig) => {
+  check('tells of changes and of its button', { hand: true, kinds: ['button', 'list'] }, async (rig) => {
     const { device, hand, events } = rig;
     await hand?.add('event.mid', content(20, 10));
     await hand?.pressButton();
@@ -247,7 +273,7 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
     assert.equal(kinds.filter((kind) => kind === 'button').length, 1, kinds.join());
   });
 
-  check('goes on after a reader has left', { hand: true }, async ({ device, hand }) => {
+  check('goes on after a reader has left', { hand: true, kinds: ['list'] }, async ({ device, hand }) => {
     const bytes = content(21, largest);
     await hand?.add('left.mid', bytes);
     const file = find((await listed(device)).files, 'left.mid');
@@ -261,18 +287,78 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
     await assert.rejects(listed(device, undefined, AbortSignal.abort(reason)), reason);
   });
 
-  check('takes its turn when asked several things at once', { hand: true }, async ({ device, hand }) => {
-    const [a, b] = [content(22, largest), content(23, largest >> 1)];
-    await hand?.add('a.mid', a);
-    await hand?.add('b.mid', b);
-    const { files } = await listed(device);
-    const [readA, readB, again] = await Promise.all([
-      readAll(device, find(files, 'a.mid')),
-      readAll(device, find(files, 'b.mid')),
-      listed(device),
-    ]);
-    assert.ok(equal(readA, a) && equal(readB, b));
-    assert.equal(again.files.length, files.length);
+  check(
+    'takes its turn when asked several things at once',
+    { hand: true, kinds: ['list'] },
+    async ({ device, hand }) => {
+      const [a, b] = [content(22, largest), content(23, largest >> 1)];
+      await hand?.add('a.mid', a);
+      await hand?.add('b.mid', b);
+      const { files } = await listed(device);
+      const [readA, readB, again] = await Promise.all([
+        readAll(device, find(files, 'a.mid')),
+        readAll(device, find(files, 'b.mid')),
+        listed(device),
+      ]);
+      assert.ok(equal(readA, a) && equal(readB, b));
+      assert.equal(again.files.length, files.length);
+    },
+  );
+
+  check('offers what is sent, once', { sendingHand: true, kinds: ['offers'] }, async (rig) => {
+    const { device, sendingHand, events } = rig;
+    for (const [name, size] of [
+      ['first.mid', largest],
+      ['empty.mid', 0],
+      ['odd name ♭.mid', 1_025],
+    ] as const) {
+      const bytes = content(size, size);
+      const sending = sendingHand!.send(name, bytes);
+      const file = await offered(events, name);
+      assert.equal(file.size, size);
+      assert.ok(equal(await readAll(device, file), bytes));
+      assert.deepEqual(await device.stat(file.key), file);
+      await assert.rejects(readAll(device, file), { code: 'device.not_found' });
+      await device.release?.(file, true);
+      assert.equal(await sending, true, 'the device does not know that its file is stored');
+      assert.equal(await device.stat(file.key), undefined);
+    }
+  });
+
+  check(
+    'tells the device what could not be stored',
+    { sendingHand: true, kinds: ['offers'] },
+    async (rig) => {
+      const { device, sendingHand, events } = rig;
+      for (const how of ['unread', 'half', 'unstored'] as const) {
+        const name = `${how}.mid`;
+        const sending = sendingHand!.send(name, content(1, largest));
+        const file = await offered(events, name);
+        if (how === 'half') for await (const _ of device.read(file, 0)) break;
+        if (how === 'unstored') await readAll(device, file);
+        await device.release?.(file, false);
+        assert.equal(await sending, false, `${how}: the device takes its file for stored`);
+      }
+      const bytes = content(2, 500);
+      const sending = sendingHand!.send('after.mid', bytes);
+      const file = await offered(events, 'after.mid');
+      assert.ok(equal(await readAll(device, file), bytes));
+      await device.release?.(file, true);
+      assert.equal(await sending, true);
+    },
+  );
+
+  check('sends files to a device that waits', { sendingHand: true, kinds: ['write'] }, async (rig) => {
+    const { device, sendingHand } = rig;
+    for (const size of [0, 1, 128, 129, 1_024, largest]) {
+      const receiving = sendingHand!.receive();
+      const name = `sent-${size}.bin`;
+      const bytes = content(size, size);
+      await device.write({ name, size, mtime: undefined, replace: true, content: pieces(bytes) });
+      const got = await receiving;
+      assert.equal(got?.name, name);
+      assert.ok(got && equal(got.bytes, bytes), `${size} bytes`);
+    }
   });
 
   check('says no to what it can not do', {}, async ({ device }) => {
@@ -310,11 +396,13 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
 
 interface Needs {
   readonly hand?: boolean;
+  readonly sendingHand?: boolean;
   readonly kinds?: readonly Capability['kind'][];
 }
 
 function missingOf(rig: Rig, needs: Needs): string | undefined {
   if (needs.hand && rig.hand === undefined) return "nobody plays the device's user";
+  if (needs.sendingHand && rig.sendingHand === undefined) return 'nobody presses its buttons';
   const missing = needs.kinds?.find((kind) => capability(rig.device, kind) === undefined);
   return missing && `the device has no capability ${missing}`;
 }
@@ -355,6 +443,15 @@ export function find(files: readonly DeviceFile[], name: string): DeviceFile {
   const file = files.find((one) => one.name === name);
   assert.ok(file, `${name} is not listed`);
   return file;
+}
+
+/** Waits for a file to be offered. */
+export async function offered(events: readonly DeviceEvent[], name: string): Promise<DeviceFile> {
+  for (;;) {
+    const event = events.findLast((one) => one.kind === 'offered' && one.file.name === name);
+    if (event?.kind === 'offered') return event.file;
+    await turn();
+  }
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

@@ -19,6 +19,7 @@ export class MemoryFolder implements ShareFolder {
   readonly files = new Map<string, Placed>();
   /** Every content that was ever visible, by path: nothing partial may be among them. */
   readonly seen: { readonly path: string; readonly bytes: Uint8Array }[] = [];
+  isSettled = true;
   /** Unfinished files that nobody has let go of. */
   open = 0;
   /** Fails the next step of that kind. */

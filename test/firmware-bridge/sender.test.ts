@@ -4,7 +4,11 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { DeviceConfig } from '../../firmware-bridge/index.ts';
+import { setTimeout as wait } from 'node:timers/promises';
+import { environmentError } from '../../agent/base/errors.ts';
+import { openShareRoot } from '../../agent/platform/files.ts';
+import { openFolderWriter } from '../../firmware-bridge/folder-writer.ts';
+import type { BridgeOptions, DeviceConfig } from '../../firmware-bridge/index.ts';
 import { openPiano } from '../../firmware-bridge/simulator/piano.ts';
 import { eventually } from '../support/eventually.ts';
 import { stage } from './stage.ts';
@@ -22,10 +26,9 @@ async function sending(t: TestContext, config: Partial<DeviceConfig> = {}) {
   t.after(() => piano.close());
   const { path, open, until, events, memory } = await stage(t);
   const folder = join(path, 'piano');
-  const start = () =>
-    open([
-      { source: piano.source, send: ['lessons/', '*.txt', '!private.txt'], sendLargest: 50_000, ...config },
-    ]);
+  const send = ['lessons/', '*.txt', '!private.txt'];
+  const start = (options: Partial<BridgeOptions> = {}) =>
+    open([{ source: piano.source, send, sendLargest: 50_000, ...config }], options);
   const names = () =>
     piano
       .recordings()
@@ -104,7 +107,7 @@ test('a name that the device has for something else is left alone, and told', as
 });
 
 test('what is still being written waits; when all that was sent is gone, nothing is taken back', async (t) => {
-  const { folder, start, names } = await sending(t);
+  const { folder, start, names, piano } = await sending(t);
   for (let i = 0; i < 4; i++) save(join(folder, `${i}.txt`), `${i}`);
   save(join(folder, 'fresh.txt'), 'half', 0);
   const bridge = start();
@@ -118,4 +121,59 @@ test('what is still being written waits; when all that was sent is gone, nothing
     (bridge.status()[0]?.problems ?? []).some(({ error }) => /gone at once/.test(error.message)),
   );
   assert.equal(names().length, 5);
+  save(join(folder, 'one more.txt'), 'more');
+  bridge.look(['music']);
+  await eventually('what is new is sent all the same', () => names().includes('one more.txt'));
+  assert.equal(names().length, 6, 'and lets go of nothing');
+  for (const { id, name } of piano.recordings()) if (name !== 'one more.txt') piano.delete(id);
+  await eventually('deleted on the device too, it is over', () => bridge.status()[0]?.problems.length === 0);
+});
+
+test('names that the mirror would change stay where they are', async (t) => {
+  const { folder, start, names } = await sending(t, { send: ['*'] });
+  const odd = ['.hidden', 'back\\slash.txt', '1/2/3/4/5/6/7/8/9.txt', 'e\u0301.txt'];
+  for (const name of odd) save(join(folder, name), name);
+  save(join(folder, 'plain.txt'), 'plain');
+  const bridge = start();
+  await eventually('the plain one is there', () => names().includes('plain.txt'));
+  await eventually('it rests', () => bridge.status()[0]?.state.kind === 'idle');
+  bridge.look(['music']);
+  await eventually('it rests again', () => bridge.status()[0]?.state.kind === 'idle');
+  for (const name of odd) assert.equal(fs.readFileSync(join(folder, name), 'utf8'), name);
+  assert.deepEqual(names(), ['plain.txt']);
+});
+
+test('what the device has newer, and could not give, is not overwritten', async (t) => {
+  const { folder, start, piano, until, bytesOf } = await sending(t);
+  piano.save('song.txt', Buffer.from('first take'));
+  const bridge = start();
+  await until((event) => event.kind === 'file-arrived');
+  await eventually('it rests', () => bridge.status()[0]?.state.kind === 'idle');
+  await bridge.close();
+  const id = piano.recordings()[0]?.id ?? 0;
+  piano.save('song.txt', Buffer.from('second take, only on the piano'), id);
+  save(join(folder, 'song.txt'), 'edit of the owner');
+  const root = await openShareRoot(join(folder, '..'));
+  t.after(() => root.close());
+  const full = () => Promise.reject(environmentError('files.no_space', 'the disk is full'));
+  const again = start({
+    folderFor: async ({ folder: inside, label }) =>
+      Object.assign(openFolderWriter({ root, folder: inside, label }), { begin: full }),
+  });
+  await eventually('both are told', () => (again.status()[0]?.problems ?? []).length >= 2);
+  assert.equal(bytesOf('song.txt')?.toString(), 'second take, only on the piano');
+});
+
+test('a recording that the device deletes stays in the share, and is not sent back', async (t) => {
+  const { folder, start, names, piano, until } = await sending(t, { send: ['*'] });
+  const own = await piano.record();
+  const bridge = start();
+  await until((event) => event.kind === 'file-arrived' && event.name === own.name);
+  await eventually('it rests', () => bridge.status()[0]?.state.kind === 'idle');
+  piano.delete(piano.recordings().find(({ name }) => name === own.name)?.id ?? 0);
+  await wait(1_000);
+  bridge.look(['music']);
+  await wait(1_000);
+  assert.deepEqual(names(), []);
+  assert.ok(fs.existsSync(join(folder, own.name)));
 });

@@ -1,0 +1,53 @@
+/** Folders that the disk did not give when they were scanned: tried again by themselves, longer each time. */
+
+import type { Clock } from '../base/clock.ts';
+import { BackoffTimer } from './backoff-timer.ts';
+
+export interface UnlistedOptions {
+  readonly clock: Clock;
+  /** Lists the folder (a path of the share) and what is below it. */
+  readonly scan: (path: string) => void;
+  /** It was listed at last. */
+  readonly onListed: (localPath: string) => void;
+}
+
+const RETRY = { first: 1_000, longest: 60_000 };
+/** Beyond these the next scan of everything finds out. */
+const MAX_REMEMBERED = 1_000;
+/** What may be over soon. Who may not enter a folder may not a minute later, and a change of that is told. */
+const PASSING: ReadonlySet<string> = new Set([
+  'files.io',
+  'files.no_space',
+  'files.too_many_open',
+  'files.failed',
+]);
+
+export class Unlisted {
+  readonly #options: UnlistedOptions;
+  readonly #paths = new Set<string>();
+  readonly #timer: BackoffTimer;
+
+  constructor(options: UnlistedOptions) {
+    this.#options = options;
+    this.#timer = new BackoffTimer(options.clock, RETRY, () => {
+      for (const path of [...this.#paths]) options.scan(path);
+    });
+  }
+
+  /** @param failure undefined: it was listed, or is gone */
+  listed(path: string, localPath: string, failure: string | undefined): void {
+    if (failure === undefined) {
+      if (!this.#paths.delete(path)) return;
+      this.#options.onListed(localPath);
+      if (this.#paths.size === 0) this.#timer.reset();
+      return;
+    }
+    if (!PASSING.has(failure) || this.#paths.size >= MAX_REMEMBERED) return;
+    this.#paths.add(path);
+    this.#timer.start();
+  }
+
+  close(): void {
+    this.#timer.cancel();
+  }
+}
