@@ -13,6 +13,7 @@ import { parseIgnoreLines } from '../agent/directory/ignore.ts';
 import { type CheckResult, checkDevice } from './device-check.ts';
 import type { Display, Driver } from './drivers/driver.ts';
 import { folderDriver } from './drivers/folder.ts';
+import { midiFileDumpDriver } from './drivers/midi-file-dump.ts';
 import { skylinkDriver } from './drivers/skylink.ts';
 import { ymodemDriver } from './drivers/ymodem.ts';
 import { Keeper, type KeeperEvent, type KeeperStatus } from './keeper.ts';
@@ -92,7 +93,7 @@ export interface Bridge {
 }
 
 const DRIVERS: ReadonlyMap<string, Driver> = new Map(
-  [skylinkDriver, ymodemDriver, folderDriver].map((driver) => [driver.name, driver]),
+  [skylinkDriver, ymodemDriver, midiFileDumpDriver, folderDriver].map((driver) => [driver.name, driver]),
 );
 
 /** @throws SkylarkError (user, exit code 78) `bridge.source`, `bridge.driver`, `bridge.folder`, `bridge.twice`. */

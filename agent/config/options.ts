@@ -205,8 +205,8 @@ folder = "piano"`,
           example: '"tcp://127.0.0.1:5000"',
         },
       ),
-      driver: choice(['skylink', 'ymodem', 'folder'], {
-        text: "The device's protocol: `skylink`, our own; `ymodem`, for devices that send files on a button; `folder`, for `dir:`.",
+      driver: choice(['skylink', 'ymodem', 'midi-file-dump', 'folder'], {
+        text: "The device's protocol: `skylink`, our own; `ymodem`, for devices that send files on a button; `midi-file-dump`, for instruments that do so by MIDI; `folder`, for `dir:`.",
         default: undefined,
         otherwise: '`folder` for `dir:`, `skylink` for everything else',
         example: '"skylink"',

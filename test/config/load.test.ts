@@ -166,7 +166,7 @@ test('a value that does not fit is an error with file, line and what is expected
     ['[[bridge.device]]\nshare = "a"', 'line 1: bridge.device[1]: source is missing'],
     [
       '[[bridge.device]]\nsource = "a"\nshare = "a"\n[[bridge.device]]\nsource = "a"\nshare = "b"\ndriver = "morse"',
-      'line 7: bridge.device[2].driver: it must be one of "skylink", "ymodem", "folder"',
+      'line 7: bridge.device[2].driver: it must be one of "skylink", "ymodem", "midi-file-dump", "folder"',
     ],
     [
       '[[bridge.device]]\nsource = "a"\nshares = "a"',

@@ -53,9 +53,14 @@ export interface ConformanceOptions {
   readonly open: (t: TestContext, events: DeviceEvent[]) => Promise<Rig>;
   /** Bytes of the largest file used. Default 20,000. */
   readonly largest?: number;
+  /** Of a file that is sent; with characters that are not ASCII, unless the protocol has no others. */
+  readonly oddName?: string;
 }
 
-export function conformance(subject: string, { open, largest = 20_000 }: ConformanceOptions): void {
+export function conformance(
+  subject: string,
+  { open, largest = 20_000, oddName = 'odd name ♭.mid' }: ConformanceOptions,
+): void {
   const check = (what: string, needs: Needs, body: (rig: Rig, t: TestContext) => Promise<void>) => {
     void test(`${subject}: ${what}`, async (t) => {
       const rig = await open(t, []);
@@ -310,7 +315,7 @@ export function conformance(subject: string, { open, largest = 20_000 }: Conform
     for (const [name, size] of [
       ['first.mid', largest],
       ['empty.mid', 0],
-      ['odd name ♭.mid', 1_025],
+      [oddName, 1_025],
     ] as const) {
       const bytes = content(size, size);
       const sending = sendingHand!.send(name, bytes);
