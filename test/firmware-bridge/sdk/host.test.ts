@@ -1,0 +1,61 @@
+/** The C library on this machine, under ASan and UBSan, as a process: the Skylink driver against it over TCP and a pseudo-terminal. */
+
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { systemClock } from '../../../agent/base/clock.ts';
+import { silentLogger } from '../../../agent/base/log.ts';
+import { skylinkDriver } from '../../../firmware-bridge/drivers/skylink.ts';
+import { connect } from '../../../firmware-bridge/transports/connect.ts';
+import { parseSource } from '../../../firmware-bridge/transports/source.ts';
+import { missingOf, peerTest, type Program, runProgram, startProgram } from '../../support/peers.ts';
+import { conformance, type Hand } from '../conformance.ts';
+
+const sdk = join(import.meta.dirname, '../../../firmware-bridge/sdk');
+const needs = { programs: ['gcc', 'make'] };
+
+async function startPiano(t: TestContext, args: readonly string[]): Promise<{ piano: Program; path: string }> {
+  const made = await runProgram(t, 'make', ['-s', '-C', sdk, 'build/piano-sanitized']);
+  if (made.code !== 0) throw new Error(made.output);
+  const piano = startProgram(t, join(sdk, 'build/piano-sanitized'), args);
+  const [path] = await piano.waitFor(/^(?:\/dev\/pts\/\d+|tcp:\S+)(?=\n)/);
+  return { piano, path };
+}
+
+function handOf(piano: Program): Hand {
+  const hex = (what: string | Uint8Array) => Buffer.from(what).toString('hex');
+  let before = piano.output.length;
+  const tell = async (words: string, expected: RegExp) => {
+    piano.write(`${words}\n`);
+    const answer = await piano.waitFor(new RegExp(`^[\\s\\S]{${before},}?\\n?${expected.source}\\n`));
+    before = piano.output.length;
+    return answer[1] ?? '';
+  };
+  return {
+    add: async (name, bytes) => void (await tell(`save ${hex(name)} ${hex(bytes)}`, /ok/)),
+    change: async (name, bytes) => void (await tell(`save ${hex(name)} ${hex(bytes)}`, /ok/)),
+    rename: async (from, to) => void (await tell(`rename ${hex(from)} ${hex(to)}`, /ok/)),
+    remove: async (name) => void (await tell(`delete ${hex(name)}`, /ok/)),
+    pressButton: async () => void (await tell('button', /ok/)),
+    display: () => tell('display', /display \[(.*)\]/),
+  };
+}
+
+function against(what: string, args: readonly string[], toSource: (path: string) => string): void {
+  if (missingOf(needs) !== undefined) return peerTest(`the C library ${what}`, needs, () => {});
+  conformance(`the C library ${what}`, {
+    open: async (t, events) => {
+      const { piano, path } = await startPiano(t, args);
+      const connection = await connect(parseSource(toSource(path)), AbortSignal.timeout(20_000));
+      const device = await skylinkDriver.open(connection, {
+        clock: systemClock,
+        log: silentLogger,
+        onEvent: (event) => events.push(event),
+      });
+      t.after(() => device.close());
+      return { device, events, hand: handOf(piano), run: (promise) => promise };
+    },
+  });
+}
+
+against('over TCP', ['--tcp', '0'], (path) => path);
+against('on a pseudo-terminal', [], (path) => `serial:${path}?baud=1000000`);
