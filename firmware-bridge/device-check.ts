@@ -49,9 +49,16 @@ export async function* checkDevice(options: CheckOptions): AsyncGenerator<CheckR
       yield { what, outcome: 'passed', detail: await run(options, files) };
     } catch (thrown) {
       options.signal.throwIfAborted();
-      yield { what, outcome: 'failed', detail: asError(thrown).message };
+      const outcome = thrown instanceof NothingToTry ? 'skipped' : 'failed';
+      yield { what, outcome, detail: asError(thrown).message };
       if (['device.lost', 'device.silent'].includes(errorCode(thrown) ?? '')) return;
     }
+  }
+}
+
+class NothingToTry extends Error {
+  constructor() {
+    super('there is no file to read, or only very large ones; save one and try again');
   }
 }
 
@@ -117,7 +124,7 @@ const CHECKS: readonly Check[] = [
         }
         count += 1;
       }
-      if (count === 0) return 'there is no file to read; save one and try again';
+      if (count === 0) throw new NothingToTry();
       const rate = bytes / Math.max(1e-3, (clock.monotonic() - start) / 1_000);
       const line = baud === undefined ? '' : `, ${Math.round((100 * rate * BITS) / baud)} % of the line`;
       return `${count} files, ${Math.round(rate / 1_000)} kB/s${line}`;
@@ -128,7 +135,7 @@ const CHECKS: readonly Check[] = [
     needs: hasResume,
     async run({ device, signal }, files) {
       const file = chosen(files).find(({ size }) => size > 2);
-      if (file === undefined) return 'there is no file to read; save one and try again';
+      if (file === undefined) throw new NothingToTry();
       const whole = await readAll(device, file, 0, signal);
       for (const offset of [1, file.size >> 1, file.size - 1, file.size]) {
         const rest = await readAll(device, file, offset, signal);
@@ -142,6 +149,7 @@ const CHECKS: readonly Check[] = [
     what: 'knows the checksum of its files',
     needs: has('digest'),
     async run({ device, signal }, files) {
+      if (chosen(files).length === 0) throw new NothingToTry();
       for (const file of chosen(files).slice(0, SHOWN)) {
         const digest = await device.digest(file, signal);
         if (digest !== crc32c(await readAll(device, file, 0, signal)))

@@ -1,5 +1,6 @@
 /** The C library on this machine, under ASan and UBSan, as a process: the Skylink driver against it over TCP and a pseudo-terminal. */
 
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { systemClock } from '../../../agent/base/clock.ts';
@@ -7,13 +8,16 @@ import { silentLogger } from '../../../agent/base/log.ts';
 import { skylinkDriver } from '../../../firmware-bridge/drivers/skylink.ts';
 import { connect } from '../../../firmware-bridge/transports/connect.ts';
 import { parseSource } from '../../../firmware-bridge/transports/source.ts';
-import { missingOf, peerTest, type Program, runProgram, startProgram } from '../../support/peers.ts';
+import { missingOf, type Program, peerTest, runProgram, startProgram } from '../../support/peers.ts';
 import { conformance, type Hand } from '../conformance.ts';
 
 const sdk = join(import.meta.dirname, '../../../firmware-bridge/sdk');
 const needs = { programs: ['gcc', 'make'] };
 
-async function startPiano(t: TestContext, args: readonly string[]): Promise<{ piano: Program; path: string }> {
+async function startPiano(
+  t: TestContext,
+  args: readonly string[],
+): Promise<{ piano: Program; path: string }> {
   const made = await runProgram(t, 'make', ['-s', '-C', sdk, 'build/piano-sanitized']);
   if (made.code !== 0) throw new Error(made.output);
   const piano = startProgram(t, join(sdk, 'build/piano-sanitized'), args);
@@ -41,7 +45,10 @@ function handOf(piano: Program): Hand {
 }
 
 function against(what: string, args: readonly string[], toSource: (path: string) => string): void {
-  if (missingOf(needs) !== undefined) return peerTest(`the C library ${what}`, needs, () => {});
+  if (missingOf(needs) !== undefined) {
+    peerTest(`the C library ${what}`, needs, () => {});
+    return;
+  }
   conformance(`the C library ${what}`, {
     open: async (t, events) => {
       const { piano, path } = await startPiano(t, args);
@@ -56,6 +63,22 @@ function against(what: string, args: readonly string[], toSource: (path: string)
     },
   });
 }
+
+peerTest(
+  "the library's own tests: shared vectors, and frames at random",
+  { ...needs, timeout: 180_000 },
+  async (t) => {
+    const { code, output } = await runProgram(t, 'make', [
+      '-s',
+      '-C',
+      sdk,
+      'test',
+      `NODE=${process.execPath}`,
+    ]);
+    assert.equal(code, 0, output);
+    assert.equal(output.match(/the library holds/g)?.length, 2, output);
+  },
+);
 
 against('over TCP', ['--tcp', '0'], (path) => path);
 against('on a pseudo-terminal', [], (path) => `serial:${path}?baud=1000000`);
