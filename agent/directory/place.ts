@@ -9,7 +9,7 @@ import { environmentError, errorCode } from '../base/errors.ts';
 import { type FileFacts, parentOf } from '../platform/files.ts';
 import type { ArchiveReason } from './archive.ts';
 import { moveFile, withAttributes } from './attributes.ts';
-import type { FileEntry } from './entry.ts';
+import { type FileEntry, ROOT_KEY } from './entry.ts';
 import { claimedRow, type IntendedRow, indexRow, intendedRow, localPathOf, pathsOf } from './intents.ts';
 import type { IndexRow } from './local-index.ts';
 import { isEnded, isUnwanted, neededFor } from './needed.ts';
@@ -330,8 +330,15 @@ export class Placer {
 
   /** Notes what the disk shows. True if that is the record's current version. */
   #finish(row: IntendedRow, facts: FileFacts | undefined): boolean {
-    const { index, pending, selection } = this.#options;
+    const { index, pending, selection, nudge } = this.#options;
     if (facts === undefined) return false;
+    const folder = parentOf(row.path);
+    if (folder !== ROOT_KEY && !index.isDirectory(folder)) {
+      // It is spelled otherwise since: what lies there now is found under its new name.
+      if (row.uuid !== undefined) this.settle(row.uuid);
+      nudge(row.path);
+      return false;
+    }
     // Since it was begun, its place may have left what is kept here.
     const placed = claimedRow(indexRow(row, facts), selection);
     index.put(placed);

@@ -3,11 +3,14 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';
+import { openHashing } from '../../agent/directory/hashing.ts';
 import { openShareRoot } from '../../agent/platform/files.ts';
+import { openSqlite } from '../../agent/platform/sqlite.ts';
 import { CARD, type Card, withCard } from '../support/exfat-card.ts';
 import { peerTest } from '../support/peers.ts';
 import { type Folder, withFolder } from './folder.ts';
 import { news, opened } from './hasty-detector.ts';
+import { FOLDER, file, Place } from './placing.ts';
 
 async function withSharedCard(body: (folder: Folder, card: Card) => Promise<void>): Promise<void> {
   await withFolder((folder) =>
@@ -93,4 +96,35 @@ peerTest(
       again.close();
     });
   },
+);
+
+peerTest(
+  'a folder that is respelled while something is placed in it leaves no row without a folder',
+  CARD,
+  () =>
+    withCard(async (card) => {
+      fs.mkdirSync(join(card.path, '.clearskies'));
+      const root = await openShareRoot(card.path);
+      await root.learnSpelling();
+      const hashing = openHashing();
+      const sqlite = openSqlite(':memory:');
+      try {
+        const place = new Place(card.path, root, hashing, sqlite);
+        place.record({ uuid: 'd', key: '/music', value: FOLDER });
+        await place.apply('d');
+        await place.file('old', '/music/old', 'old');
+        place.record({ uuid: 'new', key: '/music/new', value: file('new') });
+        const child = place.apply('new', 'new');
+        place.record({ uuid: 'd', key: '/MUSIC', value: FOLDER });
+        await Promise.all([child, place.apply('d')]);
+        const rows = [...place.parts.index.below('/')].map(({ path }) => path);
+        assert.ok(rows.includes('/MUSIC') && rows.includes('/MUSIC/old'), String(rows));
+        assert.ok(!rows.some((path) => path.startsWith('/music')), String(rows));
+        assert.deepEqual(place.shown(), ['MUSIC/', 'MUSIC/new=new', 'MUSIC/old=old']);
+      } finally {
+        await hashing.close();
+        root.close();
+        sqlite.close();
+      }
+    }),
 );
