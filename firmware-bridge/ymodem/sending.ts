@@ -24,6 +24,9 @@ import { encodeHeader, type FileHeader } from './header.ts';
 const START_PATIENCE = 60_000;
 /** Before a block is said again; receivers that notice damage ask for it themselves. Milliseconds. */
 const REPLY_PATIENCE = 4_000;
+/** lrzsz asks every ten seconds what comes next. Milliseconds. */
+const END_PATIENCE = 12_000;
+const END_TRIES = 3;
 /** A device that has to erase its flash before it wants the content. Milliseconds. */
 const CONTENT_PATIENCE = 30_000;
 const MOST_ERRORS = 10;
@@ -154,12 +157,12 @@ class Sender {
   /** The end of the file, and of the batch. */
   async end(): Promise<void> {
     await this.#insist(Uint8Array.of(EOT));
-    if ((await this.#await(['crc', 'nak'], REPLY_PATIENCE)) === undefined) {
-      // It has acknowledged the file: whether it also hears that no other follows changes nothing.
-      return;
+    // It has acknowledged the file. Until it has heard that no other follows, anything else that is said would disturb it.
+    for (let tries = 0; tries < END_TRIES; tries++) {
+      if ((await this.#await(['crc', 'nak'], END_PATIENCE)) === undefined) return;
+      await this.#line.write(encodeBlock(0, new Uint8Array(), this.#check, 0));
+      if ((await this.#await(['ack'], REPLY_PATIENCE)) === 'ack') return;
     }
-    await this.#line.write(encodeBlock(0, new Uint8Array(), this.#check, 0));
-    await this.#await(['ack'], REPLY_PATIENCE);
   }
 
   async #insist(bytes: Uint8Array): Promise<void> {
