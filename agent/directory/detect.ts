@@ -305,7 +305,8 @@ class FolderDetector implements Detector {
         log.warn('a file is left out', { path: finding.obstacle.path, why: finding.obstacle.message });
       return;
     }
-    this.#problems.removeObstacle(localPath);
+    const isUnlisted = this.#unlisted.has(finding.path);
+    if (!isUnlisted) this.#problems.removeObstacle(localPath);
     this.#options.onNoted?.(finding.path);
     if (result === 'gone' || this.#sweeper.isHolding) this.#sweeper.noticed();
     if (result === 'stale') return;
@@ -318,7 +319,7 @@ class FolderDetector implements Detector {
     // It was away for a moment, or placed from elsewhere, and what happens in it is not told.
     const isDirectory =
       finding.kind === 'directory' || (finding.kind === 'same' && finding.row.kind === 'directory');
-    if (isDirectory && !this.#watch.has(localPath)) this.#scans.request(finding.path, 'deep');
+    if (isDirectory && (isUnlisted || !this.#watch.has(localPath))) this.#scans.request(finding.path, 'deep');
     // What disappeared may have waited to see whether this is it.
     if (finding.kind === 'file' && finding.row !== undefined && finding.row.uuid === undefined)
       this.#sweepIfGone();

@@ -24,13 +24,14 @@ const PASSING: ReadonlySet<string> = new Set([
 
 export class Unlisted {
   readonly #options: UnlistedOptions;
-  readonly #paths = new Set<string>();
+  /** Whether it may be over soon. */
+  readonly #paths = new Map<string, boolean>();
   readonly #timer: BackoffTimer;
 
   constructor(options: UnlistedOptions) {
     this.#options = options;
     this.#timer = new BackoffTimer(options.clock, RETRY, () => {
-      for (const path of [...this.#paths]) options.scan(path);
+      for (const [path, isPassing] of [...this.#paths]) if (isPassing) options.scan(path);
     });
   }
 
@@ -42,9 +43,15 @@ export class Unlisted {
       if (this.#paths.size === 0) this.#timer.reset();
       return;
     }
-    if (!PASSING.has(failure) || this.#paths.size >= MAX_REMEMBERED) return;
-    this.#paths.add(path);
-    this.#timer.start();
+    if (this.#paths.size >= MAX_REMEMBERED) return;
+    const isPassing = PASSING.has(failure);
+    this.#paths.set(path, isPassing);
+    if (isPassing) this.#timer.start();
+  }
+
+  /** That a folder is there, and what it is, says nothing about what is in it. */
+  has(path: string): boolean {
+    return this.#paths.has(path);
   }
 
   close(): void {
